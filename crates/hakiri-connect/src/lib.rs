@@ -1,0 +1,1 @@
+//! Sources: files, the declarative HTTP engine and the connectors described on it

@@ -1,0 +1,174 @@
+//! The register of error codes. A code is never reused and never changes its meaning.
+//!
+//! `docs/errors/` holds one page per code, generated from this table; a test fails when a page is stale.
+//! Ranges: 00 general and usage, 01 manifest, 02 catalog, 03 store, 04 any source, 05 HTTP, 06 files, 07 types and
+//! schemas, 08 queries and transforms, 09 runs.
+
+use std::fmt;
+
+use crate::error::Kind;
+
+/// What the register knows of a code.
+#[derive(Debug, Clone, Copy)]
+pub struct Info {
+    /// `HK` and four digits.
+    pub id: &'static str,
+    /// The kind an error of this code has unless the circumstances say otherwise.
+    pub kind: Kind,
+    /// One line for the page's title and for lists.
+    pub title: &'static str,
+    /// Why it happens, for the page.
+    pub cause: &'static str,
+    /// The next step, shown as the hint unless the error brings a more precise one.
+    pub remedy: &'static str,
+}
+
+macro_rules! codes {
+    ($($name:ident $id:literal $kind:expr, $title:literal, $cause:literal, $remedy:literal;)*) => {
+        /// A stable error code.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Code { $(#[doc = $title] $name,)* }
+
+        impl Code {
+            /// Every code, in the register's order.
+            pub const ALL: &'static [Code] = &[$(Code::$name,)*];
+
+            /// What the register knows of it.
+            pub const fn info(self) -> Info {
+                match self {
+                    $(Code::$name => Info { id: $id, kind: $kind, title: $title, cause: $cause, remedy: $remedy },)*
+                }
+            }
+        }
+    };
+}
+
+use Kind::{AuthExpired, Interrupted as Stopped, Permanent, SchemaIncompatible, Transient, Usage};
+
+codes! {
+    // 00 general and usage
+    Internal "HK0001" Permanent, "an invariant of Hakiri does not hold",
+        "This is a defect of Hakiri, not of your data or manifest.",
+        "report it with the command and the output of `hakiri --version`; committed data is not affected";
+    Arguments "HK0002" Usage, "the command line is wrong", "A flag or an argument is missing, unknown or contradicts another.",
+        "see the command's --help";
+    Interrupted "HK0003" Stopped, "the work was interrupted", "You pressed Ctrl-C, or the process was asked to end.",
+        "start the same command again: it goes on with the unfinished run";
+    NoProject "HK0004" Usage, "there is no project here", "Neither this folder nor one above it has a `hakiri.toml`.",
+        "run `hakiri init`, or name the folder with --project";
+    Io "HK0005" Transient, "the operating system refused a file operation",
+        "Reading or writing a local file failed.", "check the path, its permissions and the free space";
+
+    // 01 manifest
+    ManifestSyntax "HK0101" Usage, "the manifest is not valid TOML or JSON", "The text cannot be parsed.", "fix the syntax at the place shown";
+    ManifestUnknownKey "HK0102" Usage, "a key is not known here", "A key is misspelt or stands under the wrong table.", "remove the key or use the name suggested";
+    ManifestType "HK0103" Usage, "a value has the wrong type", "The value is of another type than the key takes.", "write the value as shown";
+    ManifestMissing "HK0104" Usage, "a required key is missing", "The table lacks a key that has no default.", "add the key";
+    ManifestDuplicate "HK0105" Usage, "the same id is used twice", "Two pipelines share an id, within a file or across files.", "rename one of them";
+    ManifestSchedule "HK0106" Usage, "a schedule cannot be read", "A schedule is `every <number><s|m|h|d>` or five cron fields in UTC.", "write for example `every 15m` or `0 */2 * * *`";
+    ManifestCollision "HK0107" Usage, "two pipelines would write the same table", "Stored tables are named `<pipeline>_<table>`; two pipelines arrive at the same name.", "set `name` or `prefix` on one of them";
+    ManifestSecret "HK0108" Usage, "a secret is used but not declared", "`${NAME}` is replaced only for names in the pipeline's `secrets` (or `HAKIRI_*`), and only inside source.config, catalog.url and notify.", "add the name to `secrets`";
+    ManifestTable "HK0109" Usage, "a table stands under the wrong pipeline", "The table is not one of the pipeline it stands under.", "move it under the pipeline suggested, or add it to `tables`";
+    ManifestValue "HK0110" Usage, "a value is not allowed here", "The value is of the right type but out of range or contradicts another.", "use one of the values shown";
+    ManifestEnv "HK0111" Usage, "the environment is not defined", "`--env NAME` needs `[env.NAME]` in the manifest.", "define it, or use one of the names listed";
+    SecretMissing "HK0112" Usage, "a secret has no value", "The manifest declares a secret that neither the environment nor `.env` gives.", "set it in the environment or in `.env`";
+    SecretFileOpen "HK0113" Usage, "the file .env can be read by others", "A file with secrets must be readable by its owner only.", "run `chmod 600 .env`";
+
+    // 02 catalog
+    CatalogConflict "HK0201" Transient, "the catalog changed underneath", "Another writer was first.", "run the command again";
+    CatalogFenced "HK0202" Permanent, "another run took over", "This worker outlived its lease; a newer run of the pipeline holds it now. Nothing of this worker's was committed.", "nothing to do: the newer run goes on";
+    CatalogNotFound "HK0203" Permanent, "the catalog has no such record", "It was never written, or was dropped.", "check the name with `hakiri tables` or `hakiri runs`";
+    CatalogUnavailable "HK0204" Transient, "the catalog cannot be reached", "The catalog is locked by another process or out of reach.", "try again; if it stays, look for a process that holds the catalog open";
+    CatalogUnknown "HK0205" Transient, "the outcome of a catalog write is not known", "The connection ended between the write and its answer.", "run the command again: it reads what happened and goes on";
+    CatalogCorrupt "HK0206" Permanent, "the catalog cannot be read", "The catalog is damaged, or is not a catalog.", "restore the file from a copy; the store's heads/ hold what is needed to rebuild it";
+    CatalogNewer "HK0207" Usage, "the catalog was written by a newer Hakiri", "Its format version is above the ones this binary knows.", "use the newer binary";
+    CatalogHeld "HK0208" Transient, "another run of this pipeline is under way", "One pipeline has one writer at a time (P3).", "wait for it, or look at `hakiri runs`";
+
+    // 03 store
+    StoreUnavailable "HK0301" Transient, "the store cannot be reached", "The folder or bucket did not answer.", "check the path or endpoint, the credentials and the network";
+    StoreForeign "HK0302" Usage, "this store belongs to another catalog", "Its `_hakiri.json` names another catalog: two catalogs can never govern one store (S11).", "use another path, or the catalog that governs this one";
+    StoreUnsafe "HK0303" Usage, "the bucket ignores conditional writes", "A create-only write overwrote an existing object, so that immutability cannot be kept.", "use a store that honours If-None-Match (S3, R2, SeaweedFS 4.48 or newer)";
+    StoreFull "HK0304" Permanent, "the disk is full", "The store or the folder for temporary files has no space left. Nothing was committed of this table.", "free some space and run again: committed data is untouched";
+    StoreMissing "HK0305" Permanent, "a committed file is missing", "A manifest names a file that the store does not have.", "restore the file, or run `hakiri run --full` for the table";
+    StoreDamaged "HK0306" Permanent, "a committed file does not have its hash", "The file was changed outside of Hakiri.", "restore the file, or run `hakiri run --full` for the table";
+    StoreNewer "HK0307" Usage, "the store was written by a newer Hakiri", "Its format version is above the ones this binary knows.", "use the newer binary";
+    StoreDenied "HK0308" Permanent, "the store refused access", "The folder's permissions or the bucket's policy do not allow it.", "check the permissions or credentials";
+
+    // 04 any source
+    SourceUnknownConnector "HK0401" Usage, "the connector is not known", "The binary has no connector of this name.", "use one of the names listed";
+    SourceUnknownTable "HK0402" Usage, "the source does not offer this table", "The name is misspelt, or the source has no such table.", "use one of the names listed";
+    SourceConfig "HK0403" Usage, "the source's config is wrong", "The connector cannot work with this configuration.", "fix the key shown";
+    SourceAuth "HK0404" AuthExpired, "the source refused the credentials", "The credential is wrong, expired or lacks a permission.", "renew the secret";
+    SourceLimit "HK0405" Permanent, "a limit of the manifest stopped the read", "The source gave more than `max_rows`, `max_requests` or a size limit allows. Nothing of this table was committed.", "raise the limit if this much is expected";
+    SourceChanged "HK0406" Transient, "the source changed while it was read", "Two reads of the same thing differ, so that one consistent result cannot be formed.", "run again when the source is quiet";
+    RecordWithoutKey "HK0407" Permanent, "a record has no primary key", "A keyed table needs a value in every primary key column of every record.", "correct the record at the source, choose other `primary_key` columns, or set `on_bad_row = \"skip\"`";
+    CursorNull "HK0408" Permanent, "a record has no cursor", "A table in append mode cannot tell whether a record without a cursor was read before.", "use mode = \"merge\" with a primary key, or another cursor column";
+    CursorType "HK0409" SchemaIncompatible, "the cursor changed its type", "The cursor column no longer has the type or zone of the committed cursor.", "run `hakiri state reset` for the table, or correct the source";
+
+    // 05 HTTP
+    HttpStatus "HK0501" Permanent, "the API answered with an error", "The status of the answer says that the request cannot succeed.", "read the status and the start of the body in the message";
+    HttpUnavailable "HK0502" Transient, "the API could not be reached or failed", "No connection, a time-out, or a status that may pass (5xx).", "try again later; the cursor stays where it was";
+    HttpRateLimited "HK0503" Kind::RateLimited { seconds: 0 }, "the API asked us to slow down", "Too many requests (429, or 503 with Retry-After).", "wait, or run the pipeline less often";
+    HttpNotJson "HK0504" Permanent, "the answer is not JSON", "Often a login page or a proxy's page in HTML.", "check base_url, path and auth";
+    HttpShape "HK0505" Permanent, "the answer has another shape than described", "The records, or a value that pagination needs, are not where the manifest says.", "compare `records` and `paginate` with an answer of the API";
+    HttpRepeated "HK0506" Permanent, "the API repeated a page or a cursor", "Going on would never end. Nothing of this table was committed.", "check `paginate`: often the parameter's name is not the API's";
+    HttpTooLarge "HK0507" Permanent, "an answer is larger than allowed", "Answers are capped so that memory stays bounded (P7).", "ask for smaller pages, or raise max_response_bytes";
+    HttpForbiddenAddress "HK0508" Usage, "the address is private", "Loopback, link-local and private addresses are refused unless the manifest allows them.", "set allow_private = true if this host is meant";
+    HttpRedirect "HK0509" Permanent, "a redirect was refused", "Too many redirects, or one that leads to another host or from https to http.", "use the final address as base_url";
+    HttpTruncated "HK0510" Transient, "an answer ended early", "The connection ended in the middle of an answer.", "try again; the cursor stays where it was";
+
+    // 06 files
+    FileNotFound "HK0601" Permanent, "no file matches", "The path or pattern matches nothing.", "check `path`; it is relative to the project's folder";
+    FileFormat "HK0602" Usage, "the file's format is not known", "Neither the extension nor `format` says how to read it.", "set format = \"csv\", \"jsonl\", \"json\" or \"parquet\"";
+    FileTruncated "HK0603" Permanent, "the compressed file ends early", "A gzip or zstd file is cut off. Nothing of it was committed.", "copy the file again";
+    FileEncoding "HK0604" Permanent, "the file is not valid UTF-8", "Text must be UTF-8 unless `encoding` says otherwise.", "convert the file, or set `encoding`";
+    FileMalformed "HK0605" Permanent, "the file holds malformed rows", "Rows could not be read and the manifest does not allow to skip them.", "correct the rows shown, or set on_bad_row = \"skip\"";
+    FileHeader "HK0606" Permanent, "the file's header cannot be used", "Columns are missing, empty or named twice.", "correct the header, or set `columns`";
+
+    // 07 types and schemas
+    SchemaFrozen "HK0701" SchemaIncompatible, "the table's schema is frozen", "The records have a new column or a wider type, and the table says schema = \"freeze\".", "set schema = \"evolve\" to accept the change, or \"discard\" to ignore new columns";
+    SchemaType "HK0702" SchemaIncompatible, "a column changed to a type that does not fit", "There is no common type of the committed one and the new one.", "correct the source, or run `hakiri run --full` to start a new generation";
+    SchemaUnsupported "HK0703" Permanent, "a type is not supported", "The column's type cannot be stored.", "cast the column at the source or in `transform`";
+    SchemaKey "HK0704" Permanent, "the primary key or cursor is not a column", "A column named by primary_key or incremental does not exist in the records.", "use the name of an existing column";
+    SchemaValue "HK0705" SchemaIncompatible, "a value does not fit its declared type", "The source or the manifest declares a type that this value does not have.", "correct the value or the declared type";
+
+    // 08 queries and transforms
+    QuerySyntax "HK0801" Usage, "the SQL cannot be understood", "The statement has an error.", "correct the statement at the place shown";
+    QueryTable "HK0802" Usage, "there is no such table or column", "The name is misspelt, or the table has no committed run yet.", "use one of the names listed, or run the pipeline first";
+    QueryForbidden "HK0803" Usage, "the statement is not allowed", "Queries only read.", "use a single SELECT";
+    QueryFailed "HK0804" Permanent, "the query failed", "The statement is valid but could not be carried out.", "read the message";
+    TransformInvalid "HK0805" Usage, "the transform is not a row-by-row SELECT", "A transform may project, filter and use immutable functions over `input`, nothing else.", "remove what the message names";
+    TransformFailed "HK0806" Permanent, "the transform failed on a row", "A value could not be converted. Nothing of this table was committed.", "use try_cast, or filter the rows";
+
+    // 09 runs
+    RunPartial "HK0901" Permanent, "some tables failed", "The other tables were committed; the failed ones keep their cursor and are read again by the next run.", "see the errors of the tables";
+    RunFailed "HK0902" Permanent, "the run failed", "No table could be committed.", "see the errors of the tables";
+    StepDied "HK0903" Permanent, "the worker of a step died three times", "The process was killed, most often for want of memory.", "give it more memory with --memory, or read less per step";
+    RunDeadline "HK0904" Permanent, "the run's deadline passed", "Waiting and retrying took longer than the run may take.", "see what the source was slow with";
+    PlanVersion "HK0905" Permanent, "the unfinished run was planned by a newer Hakiri", "Its plan has a version this binary does not know.", "use the newer binary";
+    NothingToDo "HK0906" Usage, "no pipeline matches", "The manifest has no pipeline of this name.", "use one of the names listed";
+    StateInvalid "HK0907" Usage, "the state cannot be set to this", "The value does not fit the table's cursor.", "see `hakiri state show`";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.info().id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_ordered_and_well_formed() {
+        for pair in Code::ALL.windows(2) {
+            assert!(pair[0].info().id < pair[1].info().id, "{} before {}", pair[0], pair[1]);
+        }
+        for code in Code::ALL {
+            let info = code.info();
+            assert!(info.id.len() == 6 && info.id.starts_with("HK"), "{info:?}");
+            assert!(!info.title.ends_with('.') && !info.remedy.ends_with('.') && info.cause.ends_with('.'), "{info:?}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Secrets: they enter at run time, by name, and never land anywhere (P8).
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::codes::Code;
+use crate::error::{Error, Result};
+
+/// A value that does not print itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a value.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value, for the one place that sends it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// The secrets of one pipeline, by name.
+#[derive(Clone, Default, Debug)]
+pub struct Secrets(BTreeMap<String, Secret>);
+
+impl Secrets {
+    /// From names and values.
+    pub fn new(values: impl IntoIterator<Item = (String, Secret)>) -> Self {
+        Self(values.into_iter().collect())
+    }
+
+    /// One secret.
+    pub fn get(&self, name: &str) -> Option<&Secret> {
+        self.0.get(name)
+    }
+
+    /// Replaces every `${NAME}` in the texts of a JSON value.
+    ///
+    /// # Errors
+    /// `HK0112` for a name without a value.
+    pub fn resolve(&self, value: &Value) -> Result<Value> {
+        Ok(match value {
+            Value::String(text) => Value::String(self.resolve_text(text)?),
+            Value::Array(items) => Value::Array(items.iter().map(|v| self.resolve(v)).collect::<Result<_>>()?),
+            Value::Object(map) => Value::Object(map.iter().map(|(k, v)| Ok((k.clone(), self.resolve(v)?))).collect::<Result<_>>()?),
+            other => other.clone(),
+        })
+    }
+
+    /// Replaces every `${NAME}` in a text.
+    ///
+    /// # Errors
+    /// `HK0112` for a name without a value.
+    pub fn resolve_text(&self, text: &str) -> Result<String> {
+        let mut out = String::with_capacity(text.len());
+        for piece in references(text) {
+            match piece {
+                Piece::Text(text) => out.push_str(text),
+                Piece::Name(name) => match self.0.get(name) {
+                    Some(secret) => out.push_str(secret.expose()),
+                    None => {
+                        return Err(Error::new(Code::SecretMissing, format!("the secret {name} has no value"))
+                            .with_hint(format!("set {name} in the environment or in .env")));
+                    }
+                },
+            }
+        }
+        Ok(out)
+    }
+
+    /// Replaces every secret value in a text by `[secret]`: the last line of defence, for messages that quote a source.
+    pub fn redact(&self, text: &str) -> String {
+        let mut values: Vec<&str> = self.0.values().map(Secret::expose).filter(|v| v.len() >= 4).collect();
+        values.sort_unstable_by_key(|v| std::cmp::Reverse(v.len()));
+        values.into_iter().fold(text.to_owned(), |text, value| text.replace(value, "[secret]"))
+    }
+}
+
+/// A piece of a text with `${NAME}` references.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// Literal text.
+    Text(&'a str),
+    /// The name in `${NAME}`.
+    Name(&'a str),
+}
+
+/// Splits a text at its `${NAME}` references. A `${` without a valid name or end is literal text.
+pub fn references(text: &str) -> Vec<Piece<'_>> {
+    let mut pieces = Vec::new();
+    let (mut rest, mut from) = (text, 0);
+    while let Some(start) = rest[from..].find("${").map(|i| i + from) {
+        match rest[start + 2..].find('}') {
+            Some(len) if is_name(&rest[start + 2..start + 2 + len]) => {
+                if start > 0 {
+                    pieces.push(Piece::Text(&rest[..start]));
+                }
+                pieces.push(Piece::Name(&rest[start + 2..start + 2 + len]));
+                (rest, from) = (&rest[start + 3 + len..], 0);
+            }
+            _ => from = start + 2,
+        }
+    }
+    if !rest.is_empty() {
+        pieces.push(Piece::Text(rest));
+    }
+    pieces
+}
+
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_found_and_everything_else_is_text() {
+        use Piece::{Name, Text};
+        assert_eq!(references("a${B}c${D_1}"), [Text("a"), Name("B"), Text("c"), Name("D_1")]);
+        assert_eq!(references("${"), [Text("${")]);
+        assert_eq!(references("${1}${X}"), [Text("${1}"), Name("X")]);
+        assert_eq!(references("$X {Y}"), [Text("$X {Y}")]);
+    }
+
+    #[test]
+    fn values_are_resolved_and_redacted() {
+        let secrets = Secrets::new([("TOKEN".to_owned(), Secret::new("s3cr3t-canary"))]);
+        assert_eq!(secrets.resolve_text("Bearer ${TOKEN}").unwrap(), "Bearer s3cr3t-canary");
+        assert_eq!(secrets.resolve_text("${NOPE}").unwrap_err().code(), Code::SecretMissing);
+        assert_eq!(secrets.redact("got s3cr3t-canary back"), "got [secret] back");
+        assert!(!format!("{secrets:?}").contains("canary"));
+    }
+}

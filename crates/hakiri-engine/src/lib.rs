@@ -1,0 +1,1 @@
+//! The run: begin, step, commit; the store and the bytes in it
