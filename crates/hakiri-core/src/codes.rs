@@ -131,6 +131,9 @@ codes! {
     SchemaUnsupported "HK0703" Permanent, "a type is not supported", "The column's type cannot be stored.", "cast the column at the source or in `transform`";
     SchemaKey "HK0704" Permanent, "the primary key or cursor is not a column", "A column named by primary_key or incremental does not exist in the records.", "use the name of an existing column";
     SchemaValue "HK0705" SchemaIncompatible, "a value does not fit its declared type", "The source or the manifest declares a type that this value does not have.", "correct the value or the declared type";
+    SchemaName "HK0706" SchemaIncompatible, "a column's name cannot be used", "The name is empty, starts with `_hakiri_`, or differs from another column's only by upper and lower case, which readers do not tell apart.", "rename the column in `transform` or at the source";
+    SchemaWide "HK0707" Permanent, "the records have too many columns", "A table holds at most 2,000 columns, and 10,000 with the fields inside them.", "select columns in the source's config, or declare the widest one as \"json\" in `types`";
+    RecordShape "HK0708" Permanent, "a record is not a JSON object", "Every record of a table is one JSON object in valid UTF-8 and JSON syntax.", "correct the record at the source, or set on_bad_row = \"skip\"";
 
     // 08 queries and transforms
     QuerySyntax "HK0801" Usage, "the SQL cannot be understood", "The statement has an error.", "correct the statement at the place shown";

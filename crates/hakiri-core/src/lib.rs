@@ -28,6 +28,7 @@ pub mod layout;
 pub mod manifest;
 pub mod ops;
 pub mod plan;
+pub mod retry;
 pub mod schedule;
 pub mod schema;
 pub mod secret;

@@ -38,6 +38,8 @@ pub struct Plan {
     pub base_seq: u64,
     /// Whether the run reads everything anew (`--full`).
     pub full: bool,
+    /// Whether the run is one of the schedule's, so that later ticks are due from it on.
+    pub scheduled: bool,
     /// The source, secrets as `${NAME}`.
     pub source: SourceSpec,
     /// The names of the secrets the source may use.

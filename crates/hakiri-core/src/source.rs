@@ -41,6 +41,9 @@ pub struct SourceTable {
     pub declared: Schema,
     /// Arrays of objects in the records that become tables of their own: field path and the child's name.
     pub children: Vec<(String, String)>,
+    /// Whether the source has this one table and no name of its own for it (a file pattern), so that it goes by whatever
+    /// name the manifest gives it.
+    pub any_name: bool,
     /// The resource tree it belongs to: tables with the same group are read in one step, parents before children.
     pub group: String,
 }
@@ -63,7 +66,7 @@ pub struct TableRequest {
 }
 
 /// A step as a connector plans it. The engine adds the rest of [`PlannedStep`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourceStep {
     /// What people see.
     pub name: String,
@@ -73,6 +76,10 @@ pub struct SourceStep {
     pub source: Value,
     /// Upper bounds that the connector found while planning (the highest sequence, say), by table.
     pub upper: BTreeMap<String, Cursor>,
+    /// Whether the rows of this step take the place of all rows before it, although the window asked for less: a file
+    /// source sets it when a file of a table without a key changed, since rows that have no key cannot be replaced one
+    /// by one. [`Window::Everything`] means it anyway.
+    pub replaces: bool,
 }
 
 /// Rows, and how much is known of their types.
@@ -125,6 +132,13 @@ pub enum Message {
         stream: u32,
         /// The cursor after everything yielded so far.
         after: Cursor,
+    },
+    /// Something people should hear of that is neither a row nor an error: a file that is gone, say. For the report.
+    Note {
+        /// The stream.
+        stream: u32,
+        /// One line, names and counts only, never a value.
+        text: String,
     },
     /// Requests, bytes and the like, for progress bars and reports.
     Progress(Progress),

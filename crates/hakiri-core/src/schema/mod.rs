@@ -7,6 +7,7 @@
 
 mod arrow;
 mod join;
+mod parse;
 
 use std::fmt;
 

@@ -1,0 +1,136 @@
+//! What the operations need of the world, in one place.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use hakiri_core::catalog::{Catalog, Head, Key, Record};
+use hakiri_core::codes::Code;
+use hakiri_core::id::{PipelineId, TableName};
+use hakiri_core::secret::Secrets;
+use hakiri_core::source::{Cancel, Connectors, Progress, SourceContext};
+use hakiri_core::spec::{PipelineSpec, Project};
+use hakiri_core::time::Clock;
+use hakiri_core::transform::Transforms;
+use hakiri_core::{Error, Result};
+
+use crate::store::Store;
+
+/// Where an engine gets the values of a pipeline's secrets.
+pub trait SecretSource: Send + Sync + fmt::Debug {
+    /// The values of some names. Names without a value are left out; using one of them is the error.
+    ///
+    /// # Errors
+    /// `HK0113` and the like: the source of secrets itself cannot be used.
+    fn secrets(&self, names: &[String]) -> Result<Secrets>;
+}
+
+/// What a run tells whoever watches. All methods default to nothing; none may change what the run does.
+pub trait Events: Send + Sync + fmt::Debug {
+    /// A step was claimed.
+    fn step_started(&self, _pipeline: &PipelineId, _step: u32, _name: &str) {}
+    /// Rows arrived for a table.
+    fn rows(&self, _table: &TableName, _rows: u64) {}
+    /// The source's counters of a step.
+    fn progress(&self, _step: u32, _progress: Progress) {}
+    /// Something worth a line: a vanished file, a wait.
+    fn note(&self, _text: &str) {}
+    /// A step ended.
+    fn step_ended(&self, _step: u32) {}
+}
+
+/// Nobody watches.
+#[derive(Debug)]
+pub struct Silent;
+
+impl Events for Silent {}
+
+/// Settings of a process that carries out operations. None of them reaches a file (P1).
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The project's folder.
+    pub project_dir: PathBuf,
+    /// Where temporary files go.
+    pub temp_dir: PathBuf,
+    /// Bytes a step may hold in memory before it spills.
+    pub memory: usize,
+    /// About how many rows a connector puts into a batch.
+    pub batch_rows: usize,
+    /// How long a lease or claim lasts without a heartbeat, in milliseconds.
+    pub lease_ttl_ms: i64,
+    /// How long a run may take with all its waits, in milliseconds.
+    pub deadline_ms: i64,
+    /// This worker's name. Claims of the same name are its own.
+    pub worker: String,
+    /// Whether the caller has made sure that no other process works on the project's pipelines, so that a live lease
+    /// or claim can only be a dead process's. True for a laptop (an operating-system lock proves it), false wherever
+    /// workers share a catalog over a network.
+    pub sole_worker: bool,
+    /// The binary's version, for plans.
+    pub version: String,
+}
+
+/// One process's means to carry out operations on one project.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    /// The manifest.
+    pub project: Arc<Project>,
+    /// The catalog.
+    pub catalog: Arc<dyn Catalog>,
+    /// The store.
+    pub store: Arc<Store>,
+    /// The connectors.
+    pub connectors: Arc<dyn Connectors>,
+    /// SQL transforms.
+    pub transforms: Arc<dyn Transforms>,
+    /// Secrets.
+    pub secrets: Arc<dyn SecretSource>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Who watches.
+    pub events: Arc<dyn Events>,
+    /// Raised on Ctrl-C.
+    pub cancel: Cancel,
+    /// Settings.
+    pub settings: Settings,
+}
+
+impl Engine {
+    /// A pipeline of the manifest.
+    ///
+    /// # Errors
+    /// `HK0906`.
+    pub fn pipeline(&self, id: &PipelineId) -> Result<&PipelineSpec> {
+        self.project
+            .pipelines
+            .iter()
+            .find(|p| &p.id == id)
+            .ok_or_else(|| Error::new(Code::NothingToDo, format!("the manifest has no pipeline `{id}`")))
+    }
+
+    /// The head of a pipeline; an empty one before its first run.
+    ///
+    /// # Errors
+    /// Any catalog error.
+    pub async fn head(&self, pipeline: &PipelineId) -> Result<Head> {
+        match self.catalog.get(&Key::head(pipeline)).await? {
+            Some(Record::Head(head)) => Ok(head),
+            _ => Ok(Head::new(pipeline.clone())),
+        }
+    }
+
+    /// What a connector may use of the world, for a pipeline with these secrets.
+    ///
+    /// # Errors
+    /// As [`SecretSource::secrets`].
+    pub fn source_context(&self, secrets: &[String], cancel: Cancel) -> Result<SourceContext> {
+        Ok(SourceContext {
+            project_dir: self.settings.project_dir.clone(),
+            temp_dir: self.settings.temp_dir.clone(),
+            secrets: self.secrets.secrets(secrets)?,
+            clock: self.clock.clone(),
+            cancel,
+            batch_rows: self.settings.batch_rows,
+        })
+    }
+}

@@ -1,0 +1,121 @@
+//! `begin`: what is due, the lease, the plan.
+
+use hakiri_core::Result;
+use hakiri_core::catalog::{CatalogError, Head, RunStatus};
+use hakiri_core::id::{PipelineId, RunId};
+use hakiri_core::ops::{AfterBegin, BeginRequest, Manual};
+use hakiri_core::plan::Plan;
+use hakiri_core::schedule::Schedule;
+use hakiri_core::spec::PipelineSpec;
+use hakiri_core::time::{Instant, Tick};
+
+use super::{load_plan, load_run, load_step};
+use crate::Engine;
+
+/// A run that is to be made.
+#[derive(Debug, Clone)]
+pub(super) struct Due {
+    pub(super) run: RunId,
+    pub(super) tick: Tick,
+    pub(super) generation: u64,
+    pub(super) full: bool,
+    pub(super) scheduled: bool,
+}
+
+impl Engine {
+    /// Finds what is due for a pipeline: adopts its unfinished run, or plans the oldest due tick.
+    ///
+    /// # Errors
+    /// Any catalog, store or source error; the lease is released then.
+    pub async fn begin(&self, request: &BeginRequest) -> Result<AfterBegin> {
+        let spec = self.pipeline(&request.pipeline)?;
+        let head = self.head(&request.pipeline).await?;
+        self.publish(&head).await?;
+
+        if let Some(run) = &head.unfinished {
+            if let Some(seconds) = self.live_elsewhere(&head) {
+                return Ok(AfterBegin::Wait { seconds });
+            }
+            let plan = load_plan(&*self.catalog, &request.pipeline, run).await?;
+            return self.resume(&plan).await;
+        }
+        let Some(due) = self.due(spec, &head, request).await? else { return Ok(AfterBegin::Nothing) };
+        let lease = match self.catalog.acquire(&request.pipeline, &due.run, self.settings.lease_ttl_ms).await {
+            Ok(lease) => lease,
+            Err(CatalogError::Held { until, .. }) => return Ok(AfterBegin::Wait { seconds: self.seconds_until(until) }),
+            Err(e) => return Err(e.into()),
+        };
+        let planned = async {
+            // Read again under the lease: another run may have ended since.
+            let head = self.head(&request.pipeline).await?;
+            let plan = self.plan(spec, &head, &due).await?;
+            Ok(self.catalog.put_plan(&plan, lease.epoch).await?)
+        };
+        match planned.await {
+            Ok(plan) => self.resume(&plan).await,
+            Err(e) => {
+                // Best effort: an unreleased lease only costs its time to live.
+                let _ = self.catalog.renew(&request.pipeline, &due.run, lease.epoch, 0).await;
+                Err(e)
+            }
+        }
+    }
+
+    /// Goes on with a planned run.
+    async fn resume(&self, plan: &Plan) -> Result<AfterBegin> {
+        let lease = match self.catalog.acquire(&plan.pipeline, &plan.run, self.settings.lease_ttl_ms).await {
+            Ok(lease) => lease,
+            Err(CatalogError::Held { until, .. }) => return Ok(AfterBegin::Wait { seconds: self.seconds_until(until) }),
+            Err(e) => return Err(e.into()),
+        };
+        let mut open = Vec::new();
+        for step in &plan.steps {
+            if !load_step(&*self.catalog, plan, step.index).await?.status.is_final() {
+                open.push(step.index);
+            }
+        }
+        let (run, epoch) = (plan.run.clone(), lease.epoch);
+        Ok(if open.is_empty() {
+            AfterBegin::Commit { run, epoch }
+        } else {
+            AfterBegin::Steps { run, epoch, steps: open, concurrency: plan.concurrency }
+        })
+    }
+
+    /// How long to wait for a live run that is not ours to take over.
+    fn live_elsewhere(&self, head: &Head) -> Option<u64> {
+        let lease = head.lease.as_ref()?;
+        (!self.settings.sole_worker && lease.expires > self.clock.now()).then(|| self.seconds_until(lease.expires))
+    }
+
+    fn seconds_until(&self, until: Instant) -> u64 {
+        u64::try_from((until.millis() - self.clock.now().millis()) / 1000).unwrap_or(0).clamp(1, 60)
+    }
+
+    /// The oldest tick that is due, unless its run has ended already.
+    async fn due(&self, spec: &PipelineSpec, head: &Head, request: &BeginRequest) -> Result<Option<Due>> {
+        let run_of = |tick, generation| RunId::new(&self.project.name, &spec.id, tick, generation);
+        match &request.manual {
+            Some(Manual { tick, full }) => {
+                let tick = tick.unwrap_or(request.wake);
+                // A run that ended is not made again, whether it raised the generation or not.
+                if self.has_ended(&spec.id, &run_of(tick, head.generation)).await? {
+                    return Ok(None);
+                }
+                let generation = head.generation + u64::from(*full);
+                Ok(Some(Due { run: run_of(tick, generation), tick, generation, full: *full, scheduled: false }))
+            }
+            None => {
+                let Some(schedule) = &spec.schedule else { return Ok(None) };
+                let schedule = Schedule::parse(schedule)?;
+                let Some(tick) = schedule.due(head.last_tick, request.wake, spec.catch_up).into_iter().next() else { return Ok(None) };
+                let generation = head.generation;
+                Ok(Some(Due { run: run_of(tick, generation), tick, generation, full: false, scheduled: true }))
+            }
+        }
+    }
+
+    async fn has_ended(&self, pipeline: &PipelineId, run: &RunId) -> Result<bool> {
+        Ok(load_run(&*self.catalog, pipeline, run).await?.is_some_and(|r| r.report.status != RunStatus::Running))
+    }
+}

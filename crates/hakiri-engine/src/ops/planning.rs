@@ -1,0 +1,319 @@
+//! Planning: from a pipeline's spec, its head and what the source offers to an immutable plan.
+
+use hakiri_core::catalog::{Head, TableHead};
+use hakiri_core::codes::Code;
+use hakiri_core::cursor::{Cursor, CursorKind};
+use hakiri_core::id::{PipelineId, TableName};
+use hakiri_core::manifest::{Merge, ParentLink};
+use hakiri_core::plan::{FORMAT, Origin, Plan, PlannedStep, PlannedTable};
+use hakiri_core::schema::{Field, Schema, Type};
+use hakiri_core::source::{Cancel, Connector, SourceStep, SourceTable, TableRequest};
+use hakiri_core::spec::{Mode, PipelineSpec, TableSpec};
+use hakiri_core::time::Tick;
+use hakiri_core::window::{Window, WindowInput, window};
+use hakiri_core::{Error, Result};
+
+use super::begin::Due;
+use crate::Engine;
+use crate::typing::children::child_columns;
+
+/// What `hakiri plan` shows: the plan a manual run would have now, without any side effect.
+#[derive(Debug, Clone)]
+pub struct Preview {
+    /// The plan.
+    pub plan: Plan,
+    /// The pipeline's head.
+    pub head: Head,
+    /// Tables that an earlier manifest read and this one does not: their data is kept.
+    pub orphans: Vec<TableName>,
+}
+
+impl Engine {
+    /// A preview of the run that `hakiri run` would make. Not `begin`: it writes nothing and takes no lease.
+    ///
+    /// # Errors
+    /// Any source or catalog error.
+    pub async fn preview(&self, pipeline: &PipelineId, full: bool, tick: Tick) -> Result<Preview> {
+        let (spec, head) = (self.pipeline(pipeline)?, self.head(pipeline).await?);
+        let generation = head.generation + u64::from(full);
+        let run = hakiri_core::id::RunId::new(&self.project.name, pipeline, tick, generation);
+        let plan = self.plan(spec, &head, &Due { run, tick, generation, full, scheduled: false }).await?;
+        let planned: Vec<&TableName> = plan.steps.iter().flat_map(|s| s.tables.iter().map(|t| &t.table)).collect();
+        let orphans = head.tables.keys().filter(|t| !planned.contains(t)).cloned().collect();
+        Ok(Preview { plan, head, orphans })
+    }
+
+    pub(super) async fn plan(&self, spec: &PipelineSpec, head: &Head, due: &Due) -> Result<Plan> {
+        let connector = self.connectors.open(&spec.source)?;
+        let ctx = self.source_context(&spec.secrets, self.cancel.clone())?;
+        let offered = connector.discover(&ctx).await?;
+        let selected = select(spec, offered)?;
+        let mut requests = Vec::new();
+        for source in &selected {
+            let table = self.project.stored_name(spec, &source.name)?;
+            requests.push(request(spec, source, head.tables.get(&table), due)?);
+        }
+        let steps = connector.plan(&requests, due.tick, &ctx).await?;
+        let mut planned = Vec::new();
+        for (index, step) in steps.into_iter().enumerate() {
+            planned.push(self.planned_step(spec, head, due, u32::try_from(index).unwrap_or(u32::MAX), step, &selected, &requests)?);
+        }
+        refuse_collisions(&planned)?;
+        Ok(Plan {
+            format: FORMAT,
+            made_by: self.settings.version.clone(),
+            project: self.project.name.clone(),
+            pipeline: spec.id.clone(),
+            run: due.run.clone(),
+            tick: due.tick,
+            generation: due.generation,
+            base_seq: head.seq,
+            full: due.full,
+            scheduled: due.scheduled,
+            source: spec.source.clone(),
+            secrets: spec.secrets.clone(),
+            concurrency: spec.concurrency.unwrap_or(4),
+            steps: planned,
+        })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all of it is the plan's input; a struct would only rename it")]
+    fn planned_step(
+        &self,
+        spec: &PipelineSpec,
+        head: &Head,
+        due: &Due,
+        index: u32,
+        step: SourceStep,
+        selected: &[SourceTable],
+        requests: &[TableRequest],
+    ) -> Result<PlannedStep> {
+        let mut tables: Vec<PlannedTable> = Vec::new();
+        for (stream, name) in step.tables.iter().enumerate() {
+            let (Some(source), Some(request)) = (find(selected, name, |s| &s.name), find(requests, name, |r| &r.name)) else {
+                return Err(Error::new(Code::Internal, format!("the connector planned the table `{name}`, which nobody asked for")));
+            };
+            let table = self.project.stored_name(spec, name)?;
+            let committed = head.tables.get(&table).filter(|t| !due.full && !t.anew);
+            let (kind, mode) = kind_and_mode(spec, source, committed)?;
+            let mut window = request.window.clone();
+            if let (Window::Above { hi, .. }, Some(upper)) = (&mut window, step.upper.get(name)) {
+                *hi = Some(upper.clone());
+            }
+            let starts_anew = mode == Mode::Replace || step.replaces;
+            let parent = u32::try_from(tables.len()).unwrap_or(u32::MAX);
+            let merge = Merge { mode, primary_key: request.primary_key.clone(), cursor: request.incremental.clone(), parent: None };
+            let base = PlannedTable {
+                table: table.clone(),
+                source_table: name.clone(),
+                origin: Origin::Source { index: u32::try_from(stream).unwrap_or(u32::MAX) },
+                cursor_kind: kind,
+                window,
+                cursor_before: committed.and_then(|t| t.cursor.clone()),
+                previous: committed.filter(|_| !starts_anew).and_then(|t| t.manifest.clone()),
+                schema: committed.and_then(|t| t.schema.clone()),
+                declared: declared(source, &request.spec)?,
+                policy: request.spec.schema,
+                on_bad_row: request.spec.on_bad_row,
+                transform: request.spec.transform.clone(),
+                merge,
+            };
+            let wanted: Vec<(String, String)> = if request.spec.children.is_empty() {
+                source.children.clone()
+            } else {
+                request.spec.children.iter().map(|f| (f.clone(), format!("{name}_{f}"))).collect()
+            };
+            tables.push(base);
+            for (field, child) in wanted {
+                let child = self.planned_child(spec, head, due, &tables[parent as usize], parent, &field, &child)?;
+                tables.push(child);
+            }
+        }
+        Ok(PlannedStep { index, name: step.name, source: step.source, tables })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "as above")]
+    fn planned_child(
+        &self,
+        spec: &PipelineSpec,
+        head: &Head,
+        due: &Due,
+        parent: &PlannedTable,
+        parent_index: u32,
+        field: &str,
+        name: &str,
+    ) -> Result<PlannedTable> {
+        if parent.merge.primary_key.is_empty() {
+            return Err(Error::new(Code::SchemaKey, format!("`{}` has no primary key for its child table `{name}` to refer to", parent.source_table))
+                .with_hint("set `primary_key` on the parent, or leave the array in it"));
+        }
+        let table = self.project.stored_name(spec, name)?;
+        let committed = head.tables.get(&table).filter(|t| !due.full && !t.anew);
+        let settings = spec.table.get(name).cloned().unwrap_or_default();
+        let columns = child_columns(&parent.source_table, &parent.merge.primary_key);
+        let (position, parent_columns) = match columns.split_last() {
+            Some((position, rest)) => (position.clone(), rest.to_vec()),
+            None => (String::new(), Vec::new()),
+        };
+        let mut primary_key = parent_columns.clone();
+        primary_key.push(position);
+        Ok(PlannedTable {
+            table,
+            source_table: name.to_owned(),
+            origin: Origin::ChildOf { parent: parent_index, field: field.to_owned() },
+            merge: Merge {
+                mode: parent.merge.mode,
+                primary_key,
+                cursor: None,
+                parent: Some(ParentLink { table: parent.table.clone(), columns: parent_columns }),
+            },
+            cursor_kind: None,
+            window: Window::Everything,
+            cursor_before: None,
+            previous: committed.filter(|_| parent.previous.is_some()).and_then(|t| t.manifest.clone()),
+            schema: committed.and_then(|t| t.schema.clone()),
+            declared: declared(&SourceTable::default(), &settings)?,
+            policy: settings.schema,
+            on_bad_row: settings.on_bad_row,
+            transform: settings.transform,
+        })
+    }
+}
+
+fn find<'a, T>(items: &'a [T], name: &str, key: impl Fn(&T) -> &String) -> Option<&'a T> {
+    items.iter().find(|item| key(item) == name)
+}
+
+/// The tables of a pipeline: those it names, or all the source offers.
+fn select(spec: &PipelineSpec, offered: Vec<SourceTable>) -> Result<Vec<SourceTable>> {
+    let all = |offered: Vec<SourceTable>| offered.into_iter().filter(|t| !spec.exclude.contains(&t.name)).collect();
+    let Some(names) = &spec.tables else { return Ok(all(offered)) };
+    if names.iter().any(|n| n == "*") {
+        return Ok(all(offered));
+    }
+    // A source with one unnamed table (a file pattern) goes by whatever name the manifest gives it.
+    if let ([name], [only]) = (names.as_slice(), offered.as_slice())
+        && only.any_name
+    {
+        return Ok(vec![SourceTable { name: name.clone(), ..only.clone() }]);
+    }
+    names
+        .iter()
+        .map(|name| {
+            find(&offered, name, |t| &t.name).cloned().ok_or_else(|| {
+                let known: Vec<&str> = offered.iter().map(|t| t.name.as_str()).collect();
+                Error::new(Code::SourceUnknownTable, format!("the source of `{}` does not offer a table `{name}`", spec.id))
+                    .with_hint(format!("it offers: {}", if known.is_empty() { "none".to_owned() } else { known.join(", ") }))
+            })
+        })
+        .collect()
+}
+
+fn table_spec(spec: &PipelineSpec, name: &str) -> TableSpec {
+    spec.table.get(name).cloned().unwrap_or_default()
+}
+
+fn primary_key(settings: &TableSpec, source: &SourceTable) -> Vec<String> {
+    settings.primary_key.clone().unwrap_or_else(|| source.primary_key.clone())
+}
+
+/// The cursor column: the table's, the pipeline's, the source's own; an empty one means a full load.
+fn incremental(spec: &PipelineSpec, settings: &TableSpec, source: &SourceTable) -> Option<String> {
+    settings.incremental.clone().or_else(|| spec.incremental.clone()).or_else(|| source.incremental.clone()).filter(|c| !c.is_empty())
+}
+
+/// Which kind of cursor a table has, and its mode: key and cursor → merge; cursor, no key → append; neither → replace.
+fn kind_and_mode(spec: &PipelineSpec, source: &SourceTable, committed: Option<&TableHead>) -> Result<(Option<CursorKind>, Mode)> {
+    let settings = table_spec(spec, &source.name);
+    let column = incremental(spec, &settings, source);
+    let kind = source.cursor_kind.or_else(|| {
+        let column = column.as_deref()?;
+        // The committed cursor knows best; before the first run, a declared type; failing both, an instant, by far the
+        // most common cursor.
+        committed
+            .and_then(|t| t.cursor.as_ref().map(Cursor::kind))
+            .or_else(|| source.declared.field(column).and_then(|f| crate::typing::cursor::cursor_kind_of(&f.ty)))
+            .or(Some(CursorKind::Timestamp))
+    });
+    let keyed = !primary_key(&settings, source).is_empty();
+    let default = match (kind.is_some(), keyed) {
+        (true, true) => Mode::Merge,
+        (true, false) => Mode::Append,
+        (false, _) => Mode::Replace,
+    };
+    let mode = settings.mode.unwrap_or(default);
+    if mode == Mode::Merge && !keyed {
+        return Err(Error::new(Code::SchemaKey, format!("`{}` has mode merge but no primary key", source.name))
+            .with_hint("set `primary_key`, or use mode = \"append\""));
+    }
+    if mode == Mode::Append && kind.is_none() {
+        return Err(Error::new(Code::ManifestValue, format!("`{}` has no cursor, so that appending would add every row at every run", source.name))
+            .with_hint("set `incremental`, or mode = \"replace\""));
+    }
+    Ok((kind, mode))
+}
+
+fn request(spec: &PipelineSpec, source: &SourceTable, committed: Option<&TableHead>, due: &Due) -> Result<TableRequest> {
+    let settings = table_spec(spec, &source.name);
+    let committed = committed.filter(|t| !due.full && !t.anew);
+    let (kind, mode) = kind_and_mode(spec, source, committed)?;
+    let cursor = committed.and_then(|t| t.cursor.clone());
+    let window = window(&WindowInput {
+        kind,
+        mode,
+        committed: cursor.as_ref(),
+        tick: due.tick,
+        lag: settings.lag.as_ref(),
+        settle: settings.settle.as_ref(),
+        highest: None,
+        utc: true,
+    })
+    .map_err(|e| e.at(format!("table `{}`", source.name)))?;
+    Ok(TableRequest {
+        name: source.name.clone(),
+        window,
+        cursor,
+        primary_key: primary_key(&settings, source),
+        incremental: incremental(spec, &settings, source),
+        spec: settings,
+    })
+}
+
+/// The types that count as declared: the manifest's over the source's.
+fn declared(source: &SourceTable, settings: &TableSpec) -> Result<Schema> {
+    let mut schema = source.declared.clone();
+    for (column, ty) in &settings.types {
+        let ty: Type = ty.parse()?;
+        match schema.fields.iter_mut().find(|f| &f.name == column) {
+            Some(field) => field.ty = ty,
+            None => schema.fields.push(Field::new(column, ty)),
+        }
+    }
+    Ok(schema)
+}
+
+fn refuse_collisions(steps: &[PlannedStep]) -> Result<()> {
+    let mut seen: Vec<(&TableName, &str)> = Vec::new();
+    for table in steps.iter().flat_map(|s| &s.tables) {
+        match seen.iter().find(|(name, source)| *name == &table.table && *source != table.source_table) {
+            Some((name, other)) => {
+                return Err(Error::new(Code::ManifestCollision, format!("`{other}` and `{}` would both be stored as `{name}`", table.source_table)));
+            }
+            None => seen.push((&table.table, &table.source_table)),
+        }
+    }
+    Ok(())
+}
+
+/// The connector of a pipeline, for `check --connect`.
+impl Engine {
+    /// Opens the source of a pipeline and asks it whether it can be reached.
+    ///
+    /// # Errors
+    /// Any source error.
+    pub async fn probe(&self, pipeline: &PipelineId) -> Result<String> {
+        let spec = self.pipeline(pipeline)?;
+        let connector: std::sync::Arc<dyn Connector> = self.connectors.open(&spec.source)?;
+        connector.probe(&self.source_context(&spec.secrets, Cancel::default())?).await
+    }
+}
