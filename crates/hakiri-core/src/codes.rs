@@ -67,7 +67,7 @@ codes! {
     ManifestDuplicate "HK0105" Usage, "the same id is used twice", "Two pipelines share an id, within a file or across files.", "rename one of them";
     ManifestSchedule "HK0106" Usage, "a schedule cannot be read", "A schedule is `every <number><s|m|h|d>` or five cron fields in UTC.", "write for example `every 15m` or `0 */2 * * *`";
     ManifestCollision "HK0107" Usage, "two pipelines would write the same table", "Stored tables are named `<pipeline>_<table>`; two pipelines arrive at the same name.", "set `name` or `prefix` on one of them";
-    ManifestSecret "HK0108" Usage, "a secret is used but not declared", "`${NAME}` is replaced only for names in the pipeline's `secrets` (or `HAKIRI_*`), and only inside source.config, catalog.url and notify.", "add the name to `secrets`";
+    ManifestSecret "HK0108" Usage, "a secret is used but not declared", "`${NAME}` is replaced only for names in the pipeline's `secrets` (or `HAKIRI_*`), and only inside source.config.", "add the name to `secrets`";
     ManifestTable "HK0109" Usage, "a table stands under the wrong pipeline", "The table is not one of the pipeline it stands under.", "move it under the pipeline suggested, or add it to `tables`";
     ManifestValue "HK0110" Usage, "a value is not allowed here", "The value is of the right type but out of range or contradicts another.", "use one of the values shown";
     ManifestEnv "HK0111" Usage, "the environment is not defined", "`--env NAME` needs `[env.NAME]` in the manifest.", "define it, or use one of the names listed";

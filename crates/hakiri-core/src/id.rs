@@ -172,7 +172,7 @@ mod tests {
         let (project, pipeline) = ("shop".parse().unwrap(), "crm".parse().unwrap());
         let id = |ms, generation| RunId::new(&project, &pipeline, Tick::from_millis(ms), generation);
         assert_eq!(id(1_700_000_000_000, 0), id(1_700_000_000_000, 0));
-        assert_eq!(id(1_700_000_000_000, 0).as_str(), "run-01HF7YAT00VSNDMVY55PWSWY7D");
+        assert_eq!(id(1_700_000_000_000, 0).as_str(), "run-01HF7YAT000EHSQYTMAS6Z17BF");
         assert_ne!(id(1_700_000_000_000, 0), id(1_700_000_000_000, 1));
         assert!(id(1_700_000_000_000, 9) < id(1_700_000_000_001, 0));
         assert!(id(5, 0).as_str().parse::<RunId>().is_ok());

@@ -67,21 +67,39 @@ pub struct WindowInput<'a> {
 /// `HK0110` for a `lag` or `settle` that the mode or the kind does not take; `HK0409` when the committed cursor is of
 /// another kind.
 pub fn window(input: &WindowInput<'_>) -> Result<Window> {
-    let Some(kind) = input.kind else { return Ok(Window::Everything) };
+    let Some(kind) = input.kind else {
+        return Ok(Window::Everything);
+    };
     if input.mode == Mode::Replace {
         return Ok(Window::Everything);
     }
     if let Some(committed) = input.committed
         && committed.kind() != kind
     {
-        return Err(Error::new(Code::CursorType, format!("the committed cursor is of kind {:?}, the table's is {kind:?}", committed.kind())));
+        return Err(Error::new(
+            Code::CursorType,
+            format!(
+                "the committed cursor is of kind {:?}, the table's is {kind:?}",
+                committed.kind()
+            ),
+        ));
     }
     if input.mode == Mode::Append && input.lag.is_some() {
-        return Err(Error::new(Code::ManifestValue, "`lag` is not allowed in mode append: rows would be read twice")
-            .with_hint("use `settle`, or mode = \"merge\" with a primary key"));
+        return Err(Error::new(
+            Code::ManifestValue,
+            "`lag` is not allowed in mode append: rows would be read twice",
+        )
+        .with_hint("use `settle`, or mode = \"merge\" with a primary key"));
     }
     if input.mode == Mode::Merge && input.settle.is_some() {
         return Err(Error::new(Code::ManifestValue, "`settle` is not allowed in mode merge").with_hint("use `lag`"));
+    }
+    if matches!(kind, CursorKind::Text | CursorKind::Opaque) && (input.lag.is_some() || input.settle.is_some()) {
+        return Err(Error::new(
+            Code::ManifestValue,
+            "`lag` and `settle` need a cursor that can be counted: a timestamp or an integer",
+        )
+        .with_hint("remove them: there is no distance on this table's cursor"));
     }
     match kind {
         CursorKind::Timestamp => {
@@ -95,26 +113,49 @@ pub fn window(input: &WindowInput<'_>) -> Result<Window> {
             };
             let hi = i128::from(input.tick.millis()) * 1_000_000 - settle;
             let lo = match input.committed {
-                Some(Cursor::Timestamp { nanos, .. }) => Some(Cursor::Timestamp { nanos: (*nanos).min(hi) - lag, utc }),
+                Some(Cursor::Timestamp { nanos, .. }) => Some(Cursor::Timestamp {
+                    nanos: (*nanos).min(hi) - lag,
+                    utc,
+                }),
                 _ => None,
             };
-            Ok(Window::HalfOpen { lo, hi: Cursor::Timestamp { nanos: hi, utc } })
+            Ok(Window::HalfOpen {
+                lo,
+                hi: Cursor::Timestamp { nanos: hi, utc },
+            })
         }
         CursorKind::Integer => {
-            let lag = if input.mode == Mode::Append { 0 } else { units(input.lag)?.unwrap_or(0) };
-            let settle = if input.mode == Mode::Append { units(input.settle)?.unwrap_or(0) } else { 0 };
+            let lag = if input.mode == Mode::Append {
+                0
+            } else {
+                units(input.lag)?.unwrap_or(0)
+            };
+            let settle = if input.mode == Mode::Append {
+                units(input.settle)?.unwrap_or(0)
+            } else {
+                0
+            };
             let lo = match input.committed {
-                Some(Cursor::Integer { value }) => Some(Cursor::Integer { value: value.saturating_sub(lag) }),
+                Some(Cursor::Integer { value }) => Some(Cursor::Integer {
+                    value: value.saturating_sub(lag),
+                }),
                 _ => None,
             };
             let hi = match input.highest {
-                Some(Cursor::Integer { value }) => Some(Cursor::Integer { value: value.saturating_sub(settle) }),
+                Some(Cursor::Integer { value }) => Some(Cursor::Integer {
+                    value: value.saturating_sub(settle),
+                }),
                 _ => None,
             };
             Ok(Window::Above { lo, hi })
         }
-        CursorKind::Text => Ok(Window::Above { lo: input.committed.cloned(), hi: None }),
-        CursorKind::Opaque => Ok(Window::After { position: input.committed.cloned() }),
+        CursorKind::Text => Ok(Window::Above {
+            lo: input.committed.cloned(),
+            hi: None,
+        }),
+        CursorKind::Opaque => Ok(Window::After {
+            position: input.committed.cloned(),
+        }),
     }
 }
 
@@ -126,18 +167,37 @@ impl Window {
     pub fn contains(&self, position: &Cursor) -> Result<bool> {
         let compare = |bound: &Cursor| {
             position.compare(bound).ok_or_else(|| {
-                Error::new(Code::CursorType, format!("a cursor of kind {:?} cannot be compared with the window's ({bound})", position.kind()))
+                Error::new(
+                    Code::CursorType,
+                    format!(
+                        "a cursor of kind {:?} cannot be compared with the window's ({bound})",
+                        position.kind()
+                    ),
+                )
             })
         };
         match self {
             Self::Everything | Self::After { .. } => Ok(true),
             Self::HalfOpen { lo, hi } => {
-                let above = lo.as_ref().map(&compare).transpose()?.is_none_or(std::cmp::Ordering::is_ge);
+                let above = lo
+                    .as_ref()
+                    .map(&compare)
+                    .transpose()?
+                    .is_none_or(std::cmp::Ordering::is_ge);
                 Ok(above && compare(hi)?.is_lt())
             }
             Self::Above { lo, hi } => {
-                let above = lo.as_ref().map(&compare).transpose()?.is_none_or(std::cmp::Ordering::is_gt);
-                Ok(above && hi.as_ref().map(&compare).transpose()?.is_none_or(std::cmp::Ordering::is_le))
+                let above = lo
+                    .as_ref()
+                    .map(&compare)
+                    .transpose()?
+                    .is_none_or(std::cmp::Ordering::is_gt);
+                Ok(above
+                    && hi
+                        .as_ref()
+                        .map(&compare)
+                        .transpose()?
+                        .is_none_or(std::cmp::Ordering::is_le))
             }
         }
     }
@@ -165,9 +225,8 @@ fn nanos(distance: Option<&Distance>) -> Result<Option<i128>> {
     match distance {
         None => Ok(None),
         Some(Distance::Duration(text)) => Ok(Some(i128::from(crate::schedule::parse_duration(text)?) * 1_000_000)),
-        Some(Distance::Units(_)) => {
-            Err(Error::new(Code::ManifestValue, "a timestamp cursor needs a duration").with_hint("write for example \"5m\""))
-        }
+        Some(Distance::Units(_)) => Err(Error::new(Code::ManifestValue, "a timestamp cursor needs a duration")
+            .with_hint("write for example \"5m\"")),
     }
 }
 
@@ -180,3 +239,6 @@ fn units(distance: Option<&Distance>) -> Result<Option<i64>> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,7 @@ pub mod engine;
 pub mod gc;
 pub mod intake;
 pub mod ops;
+pub mod moved;
 pub mod orchestrate;
 pub mod publish;
 pub mod read;

@@ -1,5 +1,46 @@
-//! The `hakiri` command.
+//! The `hakiri` command: one file per command in `commands/`, one [`Printer`](printer::Printer) that owns both output
+//! streams, one [`World`](world::World) that owns everything outside of the process.
+
+#![cfg_attr(test, allow(clippy::disallowed_methods))] // tests may touch files and the clock
+
+mod cli;
+mod commands;
+mod demo;
+mod environment;
+mod exit;
+mod lock;
+mod printer;
+mod progress;
+mod project;
+mod world;
+
+use std::process::ExitCode;
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() {}
+fn main() -> ExitCode {
+    let args = match cli::parse() {
+        Ok(args) => args,
+        Err(code) => return code.into(),
+    };
+    let printer = printer::Printer::new(&args.global);
+    let threads = args.global.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads.max(1)).enable_all().build();
+    let exit = match runtime {
+        Ok(runtime) => {
+            let exit = runtime.block_on(commands::dispatch(args, &printer));
+            // A blocking read of a source that was given up must not keep the process.
+            runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+            exit
+        }
+        Err(e) => Err(hakiri_core::Error::new(hakiri_core::codes::Code::Io, format!("cannot start threads: {e}"))),
+    };
+    match exit {
+        Ok(exit) => exit.into(),
+        Err(e) => {
+            printer.error(&e);
+            exit::Exit::of(&e).into()
+        }
+    }
+}

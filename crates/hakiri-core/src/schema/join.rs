@@ -41,8 +41,12 @@ const MAX_PRECISION: i16 = 76;
 pub fn join(a: &Type, b: &Type) -> Option<Type> {
     match (a, b) {
         (Type::Null, other) | (other, Type::Null) => Some(other.clone()),
-        (Type::Struct { fields: a }, Type::Struct { fields: b }) => join_fields(a, b).ok().map(|fields| Type::Struct { fields }),
-        (Type::List { item: a }, Type::List { item: b }) => Some(Type::List { item: Box::new(join(a, b)?) }),
+        (Type::Struct { fields: a }, Type::Struct { fields: b }) => {
+            join_fields(a, b).ok().map(|fields| Type::Struct { fields })
+        }
+        (Type::List { item: a }, Type::List { item: b }) => Some(Type::List {
+            item: Box::new(join(a, b)?),
+        }),
         (a, b) if a == b => Some(a.clone()),
         (Type::Binary | Type::FixedBinary { .. }, Type::Binary | Type::FixedBinary { .. }) => Some(Type::Binary),
         (a, b) if holds_bytes(a) || holds_bytes(b) => None,
@@ -61,7 +65,8 @@ pub fn join_schemas(a: &Schema, b: &Schema) -> Result<Schema, (String, Type, Typ
 
 fn join_fields(a: &[Field], b: &[Field]) -> Result<Vec<Field>, (String, Type, Type)> {
     // Tables may have thousands of columns: a map instead of a search in each step.
-    let places: std::collections::HashMap<&str, usize> = a.iter().enumerate().map(|(i, f)| (f.name.as_str(), i)).collect();
+    let places: std::collections::HashMap<&str, usize> =
+        a.iter().enumerate().map(|(i, f)| (f.name.as_str(), i)).collect();
     let mut fields = a.to_vec();
     for field in b {
         match places.get(field.name.as_str()) {
@@ -111,7 +116,9 @@ fn number(ty: &Type) -> Option<Number> {
         Type::Uint64 => Number::Unsigned(64),
         Type::Float32 => Number::Single,
         Type::Float64 => Number::Double,
-        Type::Decimal { precision, scale } => Number::Decimal(i16::from(*precision) - i16::from(*scale), i16::from(*scale)),
+        Type::Decimal { precision, scale } => {
+            Number::Decimal(i16::from(*precision) - i16::from(*scale), i16::from(*scale))
+        }
         _ => return None,
     })
 }
@@ -122,7 +129,10 @@ fn join_scalars(a: &Type, b: &Type) -> Type {
     }
     match (a, b) {
         (Type::Date, t @ Type::Timestamp { .. }) | (t @ Type::Timestamp { .. }, Type::Date) => t.clone(),
-        (Type::Timestamp { unit: a, utc: x }, Type::Timestamp { unit: b, utc: y }) if x == y => Type::Timestamp { unit: finer(*a, *b), utc: *x },
+        (Type::Timestamp { unit: a, utc: x }, Type::Timestamp { unit: b, utc: y }) if x == y => Type::Timestamp {
+            unit: finer(*a, *b),
+            utc: *x,
+        },
         (Type::Time { unit: a }, Type::Time { unit: b }) => Type::Time { unit: finer(*a, *b) },
         (Type::Duration { unit: a }, Type::Duration { unit: b }) => Type::Duration { unit: finer(*a, *b) },
         _ => Type::Text,
@@ -138,17 +148,24 @@ fn join_numbers(a: Number, b: Number) -> Type {
     match (a, b) {
         (Signed(a), Signed(b)) => signed(a.max(b)),
         (Unsigned(a), Unsigned(b)) => unsigned(a.max(b)),
-        (Unsigned(64), Signed(_)) | (Signed(_), Unsigned(64)) => Type::Decimal { precision: 20, scale: 0 },
+        (Unsigned(64), Signed(_)) | (Signed(_), Unsigned(64)) => Type::Decimal {
+            precision: 20,
+            scale: 0,
+        },
         (Unsigned(u), Signed(s)) | (Signed(s), Unsigned(u)) => signed(s.max(2 * u)),
         (Single, Single) => Type::Float32,
         (Single | Double, Single | Double) => Type::Float64,
-        (Single | Double, Signed(8..=32) | Unsigned(8..=16)) | (Signed(8..=32) | Unsigned(8..=16), Single | Double) => Type::Float64,
+        (Single | Double, Signed(8..=32) | Unsigned(8..=16)) | (Signed(8..=32) | Unsigned(8..=16), Single | Double) => {
+            Type::Float64
+        }
         (Single | Double, _) | (_, Single | Double) => Type::Text,
         (a @ Decimal(..), b) | (a, b @ Decimal(..)) => {
             let ((a_whole, a_scale), (b_whole, b_scale)) = (digits(a), digits(b));
             let (whole, scale) = (a_whole.max(b_whole), a_scale.max(b_scale));
             match (u8::try_from(whole + scale), i8::try_from(scale)) {
-                (Ok(precision), Ok(scale)) if i16::from(precision) <= MAX_PRECISION => Type::Decimal { precision, scale },
+                (Ok(precision), Ok(scale)) if i16::from(precision) <= MAX_PRECISION => {
+                    Type::Decimal { precision, scale }
+                }
                 _ => Type::Text,
             }
         }
@@ -189,7 +206,12 @@ mod tests {
     use super::*;
 
     fn unit() -> impl Strategy<Value = TimeUnit> {
-        prop::sample::select(vec![TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond, TimeUnit::Nanosecond])
+        prop::sample::select(vec![
+            TimeUnit::Second,
+            TimeUnit::Millisecond,
+            TimeUnit::Microsecond,
+            TimeUnit::Nanosecond,
+        ])
     }
 
     /// Any type, few field names and lengths so that they meet.
@@ -223,8 +245,11 @@ mod tests {
         leaf.prop_recursive(3, 12, 3, |inner| {
             prop_oneof![
                 inner.clone().prop_map(|item| Type::List { item: Box::new(item) }),
-                prop::collection::btree_map(prop::sample::select(vec!["a", "b", "c"]), inner, 0..3)
-                    .prop_map(|m| Type::Struct { fields: m.into_iter().rev().map(|(n, t)| Field::new(n, t)).collect() }),
+                prop::collection::btree_map(prop::sample::select(vec!["a", "b", "c"]), inner, 0..3).prop_map(|m| {
+                    Type::Struct {
+                        fields: m.into_iter().rev().map(|(n, t)| Field::new(n, t)).collect(),
+                    }
+                }),
             ]
         })
     }
@@ -232,7 +257,9 @@ mod tests {
     /// The type with the fields of every struct sorted.
     fn sorted(ty: Type) -> Type {
         match ty {
-            Type::List { item } => Type::List { item: Box::new(sorted(*item)) },
+            Type::List { item } => Type::List {
+                item: Box::new(sorted(*item)),
+            },
             Type::Struct { fields } => {
                 let mut fields: Vec<Field> = fields.into_iter().map(|f| Field::new(f.name, sorted(f.ty))).collect();
                 fields.sort_by(|a, b| a.name.cmp(&b.name));
@@ -295,9 +322,17 @@ mod tests {
             Type::FixedBinary { length: 2 },
             Type::Date,
         ];
-        all.extend([(1, 0), (1, 1), (5, 2), (20, 0), (38, 38), (76, 0), (76, 76), (3, -2)].map(|(precision, scale)| Type::Decimal { precision, scale }));
+        all.extend(
+            [(1, 0), (1, 1), (5, 2), (20, 0), (38, 38), (76, 0), (76, 76), (3, -2)]
+                .map(|(precision, scale)| Type::Decimal { precision, scale }),
+        );
         for unit in unit {
-            all.extend([Type::Time { unit }, Type::Duration { unit }, Type::Timestamp { unit, utc: true }, Type::Timestamp { unit, utc: false }]);
+            all.extend([
+                Type::Time { unit },
+                Type::Duration { unit },
+                Type::Timestamp { unit, utc: true },
+                Type::Timestamp { unit, utc: false },
+            ]);
         }
         let join = |a: &Option<Type>, b: &Option<Type>| super::join(a.as_ref()?, b.as_ref()?);
         let all: Vec<_> = all.into_iter().map(Some).collect();
@@ -341,23 +376,35 @@ mod tests {
             ("text", "list<text>", "json"),
             ("struct<a: int8>", "list<int8>", "json"),
             ("list<int8>", "list<text>", "list<text>"),
-            ("struct<a: int8, b: text>", "struct<c: bool, a: int16>", "struct<a: int16, b: text, c: bool>"),
+            (
+                "struct<a: int8, b: text>",
+                "struct<c: bool, a: int16>",
+                "struct<a: int16, b: text, c: bool>",
+            ),
             ("binary(4)", "binary(8)", "binary"),
             ("binary", "text", "none"),
             ("list<binary>", "text", "none"),
             ("struct<a: binary>", "struct<a: text>", "none"),
         ] {
             let joined = join(&Type::parse(a).unwrap(), &Type::parse(b).unwrap());
-            assert_eq!(joined.map_or("none".to_owned(), |t| t.to_string()), expected, "{a} and {b}");
+            assert_eq!(
+                joined.map_or("none".to_owned(), |t| t.to_string()),
+                expected,
+                "{a} and {b}"
+            );
         }
     }
 
     #[test]
     fn schemas_join_by_name_and_say_which_column_does_not_fit() {
-        let schema = |fields: &[(&str, Type)]| Schema::new(fields.iter().map(|(n, t)| Field::new(*n, t.clone())).collect());
+        let schema =
+            |fields: &[(&str, Type)]| Schema::new(fields.iter().map(|(n, t)| Field::new(*n, t.clone())).collect());
         let a = schema(&[("id", Type::Int32), ("raw", Type::Binary)]);
         let b = schema(&[("note", Type::Text), ("id", Type::Int64)]);
-        assert_eq!(join_schemas(&a, &b).unwrap(), schema(&[("id", Type::Int64), ("raw", Type::Binary), ("note", Type::Text)]));
+        assert_eq!(
+            join_schemas(&a, &b).unwrap(),
+            schema(&[("id", Type::Int64), ("raw", Type::Binary), ("note", Type::Text)])
+        );
         let c = schema(&[("raw", Type::Text)]);
         assert_eq!(join_schemas(&a, &c), Err(("raw".to_owned(), Type::Binary, Type::Text)));
     }

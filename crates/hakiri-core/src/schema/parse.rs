@@ -10,8 +10,28 @@ const MAX_DEPTH: usize = 64;
 
 /// The names of all types, for suggestions.
 const NAMES: [&str; 22] = [
-    "null", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64", "decimal", "text",
-    "json", "binary", "date", "time", "timestamp", "duration", "list", "struct",
+    "null",
+    "bool",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "float32",
+    "float64",
+    "decimal",
+    "text",
+    "json",
+    "binary",
+    "date",
+    "time",
+    "timestamp",
+    "duration",
+    "list",
+    "struct",
 ];
 
 impl Type {
@@ -22,9 +42,16 @@ impl Type {
     /// # Errors
     /// `HK0110`, with a suggestion.
     pub fn parse(text: &str) -> Result<Self> {
-        let mut reader = Reader { whole: text, rest: text };
+        let mut reader = Reader {
+            whole: text,
+            rest: text,
+        };
         let ty = reader.ty(0)?;
-        if reader.rest.trim().is_empty() { Ok(ty) } else { Err(reader.bad("more text than one type")) }
+        if reader.rest.trim().is_empty() {
+            Ok(ty)
+        } else {
+            Err(reader.bad("more text than one type"))
+        }
     }
 }
 
@@ -51,18 +78,26 @@ impl<'a> Reader<'a> {
     }
 
     fn need(&mut self, token: char) -> Result<()> {
-        if self.eat(token) { Ok(()) } else { Err(self.bad(&format!("`{token}` is missing"))) }
+        if self.eat(token) {
+            Ok(())
+        } else {
+            Err(self.bad(&format!("`{token}` is missing")))
+        }
     }
 
     fn word(&mut self) -> &'a str {
         let rest = self.rest.trim_start();
-        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_').unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_')
+            .unwrap_or(rest.len());
         self.rest = &rest[end..];
         &rest[..end]
     }
 
     fn number<N: std::str::FromStr>(&mut self, what: &str) -> Result<N> {
-        self.word().parse().map_err(|_| self.bad(&format!("{what} is not a number that fits")))
+        self.word()
+            .parse()
+            .map_err(|_| self.bad(&format!("{what} is not a number that fits")))
     }
 
     fn unit(&mut self) -> Result<TimeUnit> {
@@ -120,7 +155,11 @@ impl<'a> Reader<'a> {
                 self.need('(')?;
                 let unit = self.unit()?;
                 self.need(')')?;
-                if name == "time" { Type::Time { unit } } else { Type::Duration { unit } }
+                if name == "time" {
+                    Type::Time { unit }
+                } else {
+                    Type::Duration { unit }
+                }
             }
             "timestamp" => {
                 self.need('(')?;
@@ -140,7 +179,9 @@ impl<'a> Reader<'a> {
             }
             "struct" => {
                 self.need('<')?;
-                Type::Struct { fields: self.fields(depth)? }
+                Type::Struct {
+                    fields: self.fields(depth)?,
+                }
             }
             other => return Err(self.unknown(other)),
         };
@@ -155,7 +196,9 @@ impl<'a> Reader<'a> {
         loop {
             let rest = self.rest;
             let end = rest.find([':', ',', '<', '>']).filter(|&i| rest[i..].starts_with(':'));
-            let Some(end) = end else { return Err(self.bad("a field of a struct is written `name: type`")) };
+            let Some(end) = end else {
+                return Err(self.bad("a field of a struct is written `name: type`"));
+            };
             self.rest = &rest[end + 1..];
             let name = rest[..end].trim();
             if fields.iter().any(|f| f.name == name) {
@@ -179,9 +222,16 @@ impl<'a> Reader<'a> {
             "bytes" | "blob" => Some("binary"),
             "datetime" | "timestamptz" => Some("timestamp(us, utc)"),
             "array" => Some("list<text>"),
-            lower => NAMES.into_iter().filter(|n| strsim::damerau_levenshtein(n, lower) <= 2).min_by_key(|n| strsim::damerau_levenshtein(n, lower)),
+            lower => NAMES
+                .into_iter()
+                .filter(|n| strsim::damerau_levenshtein(n, lower) <= 2)
+                .min_by_key(|n| strsim::damerau_levenshtein(n, lower)),
         };
-        let error = self.bad(&if name.is_empty() { "the name is missing".to_owned() } else { format!("there is no type `{name}`") });
+        let error = self.bad(&if name.is_empty() {
+            "the name is missing".to_owned()
+        } else {
+            format!("there is no type `{name}`")
+        });
         match meant {
             Some(meant) => error.with_hint(format!("did you mean `{meant}`?")),
             None => error,
@@ -198,26 +248,68 @@ mod tests {
     #[test]
     fn it_reads_what_display_prints() {
         for text in [
-            "null", "bool", "int8", "uint64", "float32", "decimal(18,2)", "decimal(5,-2)", "text", "json", "binary", "binary(16)", "date",
-            "time(ms)", "timestamp(us, utc)", "timestamp(ns)", "duration(s)", "list<list<int64>>", "struct<>",
+            "null",
+            "bool",
+            "int8",
+            "uint64",
+            "float32",
+            "decimal(18,2)",
+            "decimal(5,-2)",
+            "text",
+            "json",
+            "binary",
+            "binary(16)",
+            "date",
+            "time(ms)",
+            "timestamp(us, utc)",
+            "timestamp(ns)",
+            "duration(s)",
+            "list<list<int64>>",
+            "struct<>",
             "struct<id: int64, tags: list<text>, a b: struct<x: date>>",
         ] {
             assert_eq!(Type::parse(text).unwrap().to_string(), text);
         }
-        assert_eq!(Type::parse(" decimal ( 18 , 2 ) ").unwrap(), Type::Decimal { precision: 18, scale: 2 });
+        assert_eq!(
+            Type::parse(" decimal ( 18 , 2 ) ").unwrap(),
+            Type::Decimal {
+                precision: 18,
+                scale: 2
+            }
+        );
     }
 
     #[test]
     fn errors_say_what_is_wrong_and_what_was_meant() {
         for (text, message, hint) in [
-            ("string", "`string` is not a type: there is no type `string`", "did you mean `text`?"),
-            ("int46", "`int46` is not a type: there is no type `int46`", "did you mean `int64`?"),
-            ("decimal(77,2)", "`decimal(77,2)` is not a type: a decimal has 1 to 76 digits, at most all of them after the point", ""),
+            (
+                "string",
+                "`string` is not a type: there is no type `string`",
+                "did you mean `text`?",
+            ),
+            (
+                "timestmap(us)",
+                "`timestmap(us)` is not a type: there is no type `timestmap`",
+                "did you mean `timestamp`?",
+            ),
+            (
+                "decimal(77,2)",
+                "`decimal(77,2)` is not a type: a decimal has 1 to 76 digits, at most all of them after the point",
+                "",
+            ),
             ("decimal(18)", "`decimal(18)` is not a type: `,` is missing", ""),
-            ("timestamp(us, cet)", "`timestamp(us, cet)` is not a type: after the unit only `utc` may stand", ""),
+            (
+                "timestamp(us, cet)",
+                "`timestamp(us, cet)` is not a type: after the unit only `utc` may stand",
+                "",
+            ),
             ("list<text", "`list<text` is not a type: `>` is missing", ""),
             ("text text", "`text text` is not a type: more text than one type", ""),
-            ("struct<a: text, a: text>", "`struct<a: text, a: text>` is not a type: the field `a` is there twice", ""),
+            (
+                "struct<a: text, a: text>",
+                "`struct<a: text, a: text>` is not a type: the field `a` is there twice",
+                "",
+            ),
             ("", "`` is not a type: the name is missing", ""),
         ] {
             let error = Type::parse(text).unwrap_err();

@@ -5,7 +5,6 @@ use hakiri_core::catalog::{CatalogError, Head, RunStatus};
 use hakiri_core::id::{PipelineId, RunId};
 use hakiri_core::ops::{AfterBegin, BeginRequest, Manual};
 use hakiri_core::plan::Plan;
-use hakiri_core::schedule::Schedule;
 use hakiri_core::spec::PipelineSpec;
 use hakiri_core::time::{Instant, Tick};
 
@@ -106,9 +105,8 @@ impl Engine {
                 Ok(Some(Due { run: run_of(tick, generation), tick, generation, full: *full, scheduled: false }))
             }
             None => {
-                let Some(schedule) = &spec.schedule else { return Ok(None) };
-                let schedule = Schedule::parse(schedule)?;
-                let Some(tick) = schedule.due(head.last_tick, request.wake, spec.catch_up).into_iter().next() else { return Ok(None) };
+                let Some(schedule) = spec.schedule()? else { return Ok(None) };
+                let Some(tick) = schedule.due(head.last_tick, request.wake, spec.catch_up).next() else { return Ok(None) };
                 let generation = head.generation;
                 Ok(Some(Due { run: run_of(tick, generation), tick, generation, full: false, scheduled: true }))
             }

@@ -4,7 +4,7 @@ use hakiri_core::catalog::{Head, TableHead};
 use hakiri_core::codes::Code;
 use hakiri_core::cursor::{Cursor, CursorKind};
 use hakiri_core::id::{PipelineId, TableName};
-use hakiri_core::manifest::{Merge, ParentLink};
+use hakiri_core::manifest::{FileRef, Merge, ParentLink};
 use hakiri_core::plan::{FORMAT, Origin, Plan, PlannedStep, PlannedTable};
 use hakiri_core::schema::{Field, Schema, Type};
 use hakiri_core::source::{Cancel, Connector, SourceStep, SourceTable, TableRequest};
@@ -15,7 +15,7 @@ use hakiri_core::{Error, Result};
 
 use super::begin::Due;
 use crate::Engine;
-use crate::typing::children::child_columns;
+use crate::typing::child_columns;
 
 /// What `hakiri plan` shows: the plan a manual run would have now, without any side effect.
 #[derive(Debug, Clone)]
@@ -50,8 +50,10 @@ impl Engine {
         let selected = select(spec, offered)?;
         let mut requests = Vec::new();
         for source in &selected {
-            let table = self.project.stored_name(spec, &source.name)?;
-            requests.push(request(spec, source, head.tables.get(&table), due)?);
+            let table = spec.stored_name(&source.name)?;
+            let mut request = request(spec, source, head.tables.get(&table), due)?;
+            request.cursor = self.inline_cursor(request.cursor).await?;
+            requests.push(request);
         }
         let steps = connector.plan(&requests, due.tick, &ctx).await?;
         let mut planned = Vec::new();
@@ -77,6 +79,14 @@ impl Engine {
         })
     }
 
+    /// A cursor that lies in the store, as its connector knows it.
+    pub(crate) async fn inline_cursor(&self, cursor: Option<Cursor>) -> Result<Option<Cursor>> {
+        let Some(Cursor::Stored { path, sha256 }) = cursor else { return Ok(cursor) };
+        let bytes = self.store.get_verified(&FileRef { path: path.clone(), sha256 }).await?;
+        let value = String::from_utf8(bytes.to_vec()).map_err(|_| Error::new(Code::StoreDamaged, format!("{path} is not text")))?;
+        Ok(Some(Cursor::Opaque { value }))
+    }
+
     #[expect(clippy::too_many_arguments, reason = "all of it is the plan's input; a struct would only rename it")]
     fn planned_step(
         &self,
@@ -93,7 +103,7 @@ impl Engine {
             let (Some(source), Some(request)) = (find(selected, name, |s| &s.name), find(requests, name, |r| &r.name)) else {
                 return Err(Error::new(Code::Internal, format!("the connector planned the table `{name}`, which nobody asked for")));
             };
-            let table = self.project.stored_name(spec, name)?;
+            let table = spec.stored_name(name)?;
             let committed = head.tables.get(&table).filter(|t| !due.full && !t.anew);
             let (kind, mode) = kind_and_mode(spec, source, committed)?;
             let mut window = request.window.clone();
@@ -147,16 +157,11 @@ impl Engine {
             return Err(Error::new(Code::SchemaKey, format!("`{}` has no primary key for its child table `{name}` to refer to", parent.source_table))
                 .with_hint("set `primary_key` on the parent, or leave the array in it"));
         }
-        let table = self.project.stored_name(spec, name)?;
+        let table = spec.stored_name(name)?;
         let committed = head.tables.get(&table).filter(|t| !due.full && !t.anew);
-        let settings = spec.table.get(name).cloned().unwrap_or_default();
-        let columns = child_columns(&parent.source_table, &parent.merge.primary_key);
-        let (position, parent_columns) = match columns.split_last() {
-            Some((position, rest)) => (position.clone(), rest.to_vec()),
-            None => (String::new(), Vec::new()),
-        };
-        let mut primary_key = parent_columns.clone();
-        primary_key.push(position);
+        let settings = spec.table_settings(name);
+        let columns = child_columns(&parent.source_table, &parent.merge.primary_key, field);
+        let primary_key = columns.primary_key();
         Ok(PlannedTable {
             table,
             source_table: name.to_owned(),
@@ -165,7 +170,7 @@ impl Engine {
                 mode: parent.merge.mode,
                 primary_key,
                 cursor: None,
-                parent: Some(ParentLink { table: parent.table.clone(), columns: parent_columns }),
+                parent: Some(ParentLink { table: parent.table.clone(), columns: columns.parent }),
             },
             cursor_kind: None,
             window: Window::Everything,
@@ -209,30 +214,26 @@ fn select(spec: &PipelineSpec, offered: Vec<SourceTable>) -> Result<Vec<SourceTa
         .collect()
 }
 
-fn table_spec(spec: &PipelineSpec, name: &str) -> TableSpec {
-    spec.table.get(name).cloned().unwrap_or_default()
-}
-
 fn primary_key(settings: &TableSpec, source: &SourceTable) -> Vec<String> {
     settings.primary_key.clone().unwrap_or_else(|| source.primary_key.clone())
 }
 
 /// The cursor column: the table's, the pipeline's, the source's own; an empty one means a full load.
-fn incremental(spec: &PipelineSpec, settings: &TableSpec, source: &SourceTable) -> Option<String> {
-    settings.incremental.clone().or_else(|| spec.incremental.clone()).or_else(|| source.incremental.clone()).filter(|c| !c.is_empty())
+fn incremental(settings: &TableSpec, source: &SourceTable) -> Option<String> {
+    settings.incremental.clone().or_else(|| source.incremental.clone()).filter(|c| !c.is_empty())
 }
 
 /// Which kind of cursor a table has, and its mode: key and cursor → merge; cursor, no key → append; neither → replace.
 fn kind_and_mode(spec: &PipelineSpec, source: &SourceTable, committed: Option<&TableHead>) -> Result<(Option<CursorKind>, Mode)> {
-    let settings = table_spec(spec, &source.name);
-    let column = incremental(spec, &settings, source);
+    let settings = spec.table_settings(&source.name);
+    let column = incremental(&settings, source);
     let kind = source.cursor_kind.or_else(|| {
         let column = column.as_deref()?;
         // The committed cursor knows best; before the first run, a declared type; failing both, an instant, by far the
         // most common cursor.
         committed
             .and_then(|t| t.cursor.as_ref().map(Cursor::kind))
-            .or_else(|| source.declared.field(column).and_then(|f| crate::typing::cursor::cursor_kind_of(&f.ty)))
+            .or_else(|| source.declared.field(column).and_then(|f| crate::typing::cursor_kind_of(&f.ty)))
             .or(Some(CursorKind::Timestamp))
     });
     let keyed = !primary_key(&settings, source).is_empty();
@@ -254,7 +255,7 @@ fn kind_and_mode(spec: &PipelineSpec, source: &SourceTable, committed: Option<&T
 }
 
 fn request(spec: &PipelineSpec, source: &SourceTable, committed: Option<&TableHead>, due: &Due) -> Result<TableRequest> {
-    let settings = table_spec(spec, &source.name);
+    let settings = spec.table_settings(&source.name);
     let committed = committed.filter(|t| !due.full && !t.anew);
     let (kind, mode) = kind_and_mode(spec, source, committed)?;
     let cursor = committed.and_then(|t| t.cursor.clone());
@@ -274,7 +275,7 @@ fn request(spec: &PipelineSpec, source: &SourceTable, committed: Option<&TableHe
         window,
         cursor,
         primary_key: primary_key(&settings, source),
-        incremental: incremental(spec, &settings, source),
+        incremental: incremental(&settings, source),
         spec: settings,
     })
 }
@@ -283,7 +284,7 @@ fn request(spec: &PipelineSpec, source: &SourceTable, committed: Option<&TableHe
 fn declared(source: &SourceTable, settings: &TableSpec) -> Result<Schema> {
     let mut schema = source.declared.clone();
     for (column, ty) in &settings.types {
-        let ty: Type = ty.parse()?;
+        let ty = Type::parse(ty)?;
         match schema.fields.iter_mut().find(|f| &f.name == column) {
             Some(field) => field.ty = ty,
             None => schema.fields.push(Field::new(column, ty)),

@@ -1,0 +1,473 @@
+//! Reading one step: a tree of resources, depth first, page by page.
+//!
+//! The order of requests is fixed by the manifest and the answers (parents in the order they came, children by name),
+//! so that every attempt, on every target, asks the same (E6). Nothing is kept but the current page of each level.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use arrow::array::{LargeStringArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+use hakiri_core::codes::Code;
+use hakiri_core::error::{Error, Result};
+use hakiri_core::source::{Message, Progress, Rows, SourceContext};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use super::answer;
+use super::bounds::Bounds;
+use super::client::{Answer, Call, Client, Spent};
+use super::compile::{Site, Slot};
+use super::config::{Method, Paginate};
+use super::extract::{self, Miss};
+use super::paginate::{Facts, Pager, Turn, link_next};
+use super::template;
+
+/// What a record's descendants need of it, and of the records above it.
+#[derive(Debug)]
+struct Parent {
+    node: usize,
+    fields: BTreeMap<String, Box<RawValue>>,
+    above: Option<Arc<Parent>>,
+}
+
+/// One sequence of pages that is under way.
+#[derive(Debug)]
+struct Frame {
+    node: usize,
+    parent: Option<Arc<Parent>>,
+    pager: Pager,
+    /// The last URL, which a relative next one is relative to.
+    url: Option<Url>,
+    /// Records of the current page whose children are still to be read.
+    waiting: VecDeque<Arc<Parent>>,
+    done: bool,
+}
+
+/// Reads the resources of one step.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    site: &'a Site,
+    client: &'a Client,
+    ctx: &'a SourceContext,
+    /// The stream of each resource; none for one that is only read for its children.
+    streams: Vec<Option<u32>>,
+    bounds: BTreeMap<usize, Bounds>,
+    stack: Vec<Frame>,
+    pages: Vec<u64>,
+    rows: Vec<u64>,
+    spent: Spent,
+    skipped: u64,
+    queue: VecDeque<Message>,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader of the tree below `root`. Resources without an entry in `bounds` are not read.
+    pub fn new(
+        site: &'a Site,
+        client: &'a Client,
+        ctx: &'a SourceContext,
+        root: usize,
+        streams: Vec<Option<u32>>,
+        bounds: BTreeMap<usize, Bounds>,
+    ) -> Self {
+        let count = site.nodes.len();
+        let mut reader = Self {
+            site,
+            client,
+            ctx,
+            streams,
+            bounds,
+            stack: Vec::new(),
+            pages: vec![0; count],
+            rows: vec![0; count],
+            spent: Spent::default(),
+            skipped: 0,
+            queue: VecDeque::new(),
+        };
+        reader.open(root, None);
+        reader
+    }
+
+    /// The next message; nothing after the last.
+    ///
+    /// # Errors
+    /// Any HTTP error; nothing follows it.
+    pub async fn next(&mut self) -> Result<Option<Message>> {
+        loop {
+            if let Some(message) = self.queue.pop_front() {
+                return Ok(Some(message));
+            }
+            if !self.advance().await? {
+                if self.skipped > 0 {
+                    tracing::info!(answers = self.skipped, "answers whose status the manifest skips");
+                }
+                return Ok(None);
+            }
+        }
+    }
+
+    /// How many records of a resource have been seen.
+    pub fn rows(&self, node: usize) -> u64 {
+        self.rows[node]
+    }
+
+    fn open(&mut self, node: usize, parent: Option<Arc<Parent>>) {
+        let pager = Pager::new(&self.site.nodes[node].resource.paginate);
+        self.stack.push(Frame {
+            node,
+            parent,
+            pager,
+            url: None,
+            waiting: VecDeque::new(),
+            done: false,
+        });
+    }
+
+    /// Goes one page further, somewhere in the tree. Returns whether there was one.
+    async fn advance(&mut self) -> Result<bool> {
+        loop {
+            self.ctx.cancel.check()?;
+            let Some(mut frame) = self.stack.pop() else {
+                return Ok(false);
+            };
+            if let Some(parent) = frame.waiting.pop_front() {
+                let below: Vec<usize> = self
+                    .site
+                    .below(frame.node)
+                    .filter(|node| self.bounds.contains_key(node))
+                    .collect();
+                self.stack.push(frame);
+                for node in below.into_iter().rev() {
+                    self.open(node, Some(parent.clone()));
+                }
+                continue;
+            }
+            if frame.done {
+                continue;
+            }
+            let label = self.site.label(frame.node);
+            self.page(&mut frame, &label).await.map_err(|e| e.at(label.clone()))?;
+            self.stack.push(frame);
+            return Ok(true);
+        }
+    }
+
+    /// Asks for one page and takes it in.
+    async fn page(&mut self, frame: &mut Frame, label: &str) -> Result<()> {
+        let node = &self.site.nodes[frame.node];
+        if self.pages[frame.node] >= node.max_requests {
+            return Err(Error::new(
+                Code::SourceLimit,
+                format!("more than max_requests = {} pages", node.max_requests),
+            ));
+        }
+        self.pages[frame.node] += 1;
+        let url = self.url(frame, &node.resource.paginate)?;
+        let call = Call {
+            method: if node.resource.method == Method::Post {
+                reqwest::Method::POST
+            } else {
+                reqwest::Method::GET
+            },
+            headers: self.headers(node.resource.body.is_some())?,
+            body: self.body(frame)?,
+            url: url.clone(),
+            accept: &node.resource.skip_status,
+            graphql: node
+                .resource
+                .body
+                .as_ref()
+                .is_some_and(|body| body.get("query").is_some_and(Value::is_string)),
+            label,
+        };
+        frame.url = Some(url);
+        let answer = self.client.send(&call, self.ctx, &mut self.spent).await;
+        self.queue.push_back(Message::Progress(Progress {
+            requests: self.spent.requests,
+            bytes: self.spent.bytes,
+            ..Progress::default()
+        }));
+        let answer = answer?;
+        if node.resource.skip_status.contains(&answer.status) {
+            self.skipped += 1;
+            frame.done = true;
+            return Ok(());
+        }
+        if answer.status == 204 {
+            frame.done = true;
+            return Ok(());
+        }
+        self.take(frame, &answer)
+    }
+
+    /// Takes an answer in: rows to the queue, records to their children, the pager on.
+    fn take(&mut self, frame: &mut Frame, answer: &Answer) -> Result<()> {
+        let node = &self.site.nodes[frame.node];
+        let root = answer::json(&answer.headers, &answer.body)?;
+        let path = node.resource.records.as_deref().unwrap_or_default();
+        let records = match extract::records(root, path) {
+            Ok(records) => records,
+            Err(_) if node.resource.records_optional => Vec::new(),
+            Err(Miss::Null) if path.is_empty() => {
+                return Err(Error::new(Code::HttpShape, "the answer is null instead of records")
+                    .with_hint("set records_optional = true if the API means that there are none"));
+            }
+            Err(miss) => return Err(extract::shape("the records", path, &miss)),
+        };
+        self.records(frame, &records)?;
+        let link = answer
+            .headers
+            .get_all("link")
+            .iter()
+            .filter_map(|v| v.to_str().ok())
+            .find_map(link_next);
+        let facts = Facts {
+            count: records.len(),
+            body: root,
+            last: records.last().copied(),
+            link,
+        };
+        let digest: [u8; 32] = Sha256::digest(&answer.body).into();
+        frame.done = !frame.pager.advance(&node.resource.paginate, &facts, digest)?;
+        Ok(())
+    }
+
+    fn take_rows(&mut self, stream: u32, rows: &mut Vec<String>) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let schema = Arc::new(Schema::new(vec![Field::new("json", DataType::LargeUtf8, false)]));
+        let batch = RecordBatch::try_new(
+            schema,
+            vec![Arc::new(LargeStringArray::from_iter_values(rows.drain(..)))],
+        )
+        .map_err(|e| Error::new(Code::Internal, format!("a batch of records cannot be made: {e}")))?;
+        self.queue.push_back(Message::Rows {
+            stream,
+            rows: Rows::Json(batch),
+        });
+        Ok(())
+    }
+
+    /// Records to rows, and to parents where something is read for each of them.
+    fn records(&mut self, frame: &mut Frame, records: &[&RawValue]) -> Result<()> {
+        let node = &self.site.nodes[frame.node];
+        let stream = self.streams[frame.node];
+        let is_parent = self
+            .site
+            .below(frame.node)
+            .any(|below| self.bounds.contains_key(&below));
+        let extra = included(&node.resource.include, frame.parent.as_deref());
+        let mut rows = Vec::new();
+        for (index, record) in records.iter().enumerate() {
+            if extract::kind(record) != "an object" {
+                let reason = format!(
+                    "page {}, record {} is {} instead of an object",
+                    self.pages[frame.node],
+                    index + 1,
+                    extract::kind(record)
+                );
+                let error = Error::new(Code::HttpShape, reason.clone()).at(self.site.label(frame.node));
+                match stream {
+                    Some(stream) => self.queue.push_back(Message::Rejected { stream, reason, error }),
+                    None => return Err(error),
+                }
+                continue;
+            }
+            if node
+                .resource
+                .skip_if
+                .as_deref()
+                .is_some_and(|path| is_there(record, path))
+            {
+                continue;
+            }
+            self.rows[frame.node] += 1;
+            if let Some(max) = node.resource.max_rows.filter(|max| self.rows[frame.node] > *max) {
+                return Err(Error::new(
+                    Code::SourceLimit,
+                    format!("more than max_rows = {max} records"),
+                ));
+            }
+            if is_parent {
+                let fields = node
+                    .needs
+                    .iter()
+                    .filter_map(|path| Some((path.clone(), extract::at(record, path).ok()?.to_owned())))
+                    .collect();
+                frame.waiting.push_back(Arc::new(Parent {
+                    node: frame.node,
+                    fields,
+                    above: frame.parent.clone(),
+                }));
+            }
+            if let Some(stream) = stream {
+                rows.push(extract::extend(record, &extra));
+                if rows.len() >= self.ctx.batch_rows.max(1) {
+                    self.take_rows(stream, &mut rows)?;
+                }
+            }
+        }
+        stream.map_or(Ok(()), |stream| self.take_rows(stream, &mut rows))
+    }
+
+    /// The URL of the next request, without credentials.
+    fn url(&self, frame: &Frame, paginate: &Paginate) -> Result<Url> {
+        let Turn {
+            params: turn,
+            url: next,
+            ..
+        } = frame.pager.turn(paginate);
+        if let (Some(next), Some(last)) = (next, &frame.url) {
+            return self.client.follow(last, &next);
+        }
+        let node = &self.site.nodes[frame.node];
+        let secrets = &self.ctx.secrets;
+        let mut text = secrets.resolve_text(&self.site.base)?.trim_end_matches('/').to_owned();
+        if !node.resource.path.is_empty() && !node.resource.path.starts_with('/') {
+            text.push('/');
+        }
+        for slot in &node.path {
+            match slot {
+                Slot::Text(piece) => text.push_str(&secrets.resolve_text(piece)?),
+                Slot::Field { node: of, field } => {
+                    let value = self.parent_text(frame, *of, field)?;
+                    if matches!(value.as_str(), "" | "." | "..") {
+                        return Err(self.unusable(*of, field, "is empty or dots, which cannot stand in a path"));
+                    }
+                    text.push_str(&template::encode_segment(&value));
+                }
+            }
+        }
+        let mut url =
+            Url::parse(&text).map_err(|_| Error::new(Code::SourceConfig, "base_url and path do not make a URL"))?;
+        let mut params: Vec<(String, String)> = Vec::new();
+        for (name, slots) in &node.params {
+            let mut value = String::new();
+            for slot in slots {
+                match slot {
+                    Slot::Text(piece) => value.push_str(&secrets.resolve_text(piece)?),
+                    Slot::Field { node: of, field } => value.push_str(&self.parent_text(frame, *of, field)?),
+                }
+            }
+            params.push((name.clone(), value));
+        }
+        if let (Some(incremental), Some(bounds)) = (&node.resource.incremental, self.bounds.get(&frame.node)) {
+            for (param, bound) in [
+                (&incremental.param, &bounds.lower),
+                (&incremental.upper_param, &bounds.upper),
+            ] {
+                if let (Some(param), Some(bound)) = (param, bound) {
+                    set(
+                        &mut params,
+                        param,
+                        bound.as_str().map_or_else(|| bound.to_string(), str::to_owned),
+                    );
+                }
+            }
+        }
+        for (name, value) in turn {
+            set(&mut params, &name, value);
+        }
+        if !params.is_empty() {
+            url.query_pairs_mut().extend_pairs(&params);
+        }
+        Ok(url)
+    }
+
+    fn headers(&self, with_body: bool) -> Result<HeaderMap> {
+        let mut headers = HeaderMap::new();
+        if with_body {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        for (name, value) in &self.site.config.headers {
+            let wrong = || {
+                Error::new(Code::SourceConfig, format!("headers.{name}: cannot be sent"))
+                    .with_hint("look for line breaks")
+            };
+            let mut text = HeaderValue::from_str(&self.ctx.secrets.resolve_text(value)?).map_err(|_| wrong())?;
+            text.set_sensitive(value.contains("${"));
+            headers.insert(HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?, text);
+        }
+        Ok(headers)
+    }
+
+    /// The body of the next request; secrets first, so that what a record holds is never taken for one.
+    fn body(&self, frame: &Frame) -> Result<Option<Vec<u8>>> {
+        let node = &self.site.nodes[frame.node];
+        let Some(body) = &node.resource.body else {
+            return Ok(None);
+        };
+        let body = self.ctx.secrets.resolve(body)?;
+        let turn = frame.pager.turn(&node.resource.paginate);
+        let bounds = self.bounds.get(&frame.node).cloned().unwrap_or_default();
+        let filled = template::fill(&body, &|hole| match hole {
+            "lower" => bounds.lower.clone(),
+            "upper" => bounds.upper.clone(),
+            _ => match turn.values.iter().find(|(name, _)| *name == hole) {
+                Some((_, value)) => Some(value.clone()),
+                None => {
+                    let (of, field) = hole.split_once('.')?;
+                    serde_json::from_str(parent_field(frame, self.site.find(of)?, field)?.get()).ok()
+                }
+            },
+        });
+        Ok(Some(filled.to_string().into_bytes()))
+    }
+
+    /// A field of an ancestor's record, as text.
+    fn parent_text(&self, frame: &Frame, of: usize, field: &str) -> Result<String> {
+        parent_field(frame, of, field)
+            .and_then(extract::scalar)
+            .ok_or_else(|| self.unusable(of, field, "is absent, or neither text, number nor boolean"))
+    }
+
+    fn unusable(&self, of: usize, field: &str, why: &str) -> Error {
+        Error::new(
+            Code::HttpShape,
+            format!(
+                "`{field}` of a record of `{}`, which a request needs, {why}",
+                self.site.nodes[of].name
+            ),
+        )
+    }
+}
+
+fn parent_field<'f>(frame: &'f Frame, of: usize, field: &str) -> Option<&'f RawValue> {
+    let mut here = frame.parent.as_deref();
+    while let Some(parent) = here {
+        if parent.node == of {
+            return parent.fields.get(field).map(AsRef::as_ref);
+        }
+        here = parent.above.as_deref();
+    }
+    None
+}
+
+/// The members that each record of a child gets from its parent's record; null where the parent has none.
+fn included(include: &BTreeMap<String, String>, parent: Option<&Parent>) -> Vec<(String, Box<RawValue>)> {
+    let value = |field: &String| {
+        parent
+            .and_then(|p| p.fields.get(field))
+            .cloned()
+            .unwrap_or_else(|| RawValue::NULL.to_owned())
+    };
+    include
+        .iter()
+        .map(|(name, field)| (name.clone(), value(field)))
+        .collect()
+}
+
+/// Whether a path exists and is neither null nor false.
+fn is_there(record: &RawValue, path: &str) -> bool {
+    extract::at(record, path).is_ok_and(|raw| !extract::is_null(raw) && raw.get() != "false")
+}
+
+fn set(params: &mut Vec<(String, String)>, name: &str, value: String) {
+    params.retain(|(n, _)| n != name);
+    params.push((name.to_owned(), value));
+}

@@ -1,0 +1,182 @@
+//! The reading of one step: rows from a connector become parts in the store.
+//!
+//! Two passes, because a step's schema is the join over *all* its records (S12, ADR 0010): the first spools rows as they
+//! came and infers, the second ([`settle`]) decodes, applies window and transform, sorts and writes. Nothing about
+//! batches, memory or retries can be seen in the result (S9).
+
+mod rows;
+mod settle;
+
+use futures::StreamExt as _;
+use hakiri_core::codes::Code;
+use hakiri_core::cursor::Cursor;
+use hakiri_core::plan::{Origin, Plan, PlannedStep, PlannedTable};
+use hakiri_core::source::{Cancel, Message, Rows, SourceContext};
+use hakiri_core::spec::OnBadRow;
+use hakiri_core::step::StepResult;
+use hakiri_core::{Error, Result};
+
+use self::settle::{Settled, settle};
+use crate::Engine;
+use crate::spool::Spool;
+use crate::typing::{ChildSpec, Inference, child_spec, split_children};
+
+/// How many rejected records a report shows.
+const MAX_SAMPLES: usize = 5;
+
+/// Everything known of one table while its step is read.
+#[derive(Debug)]
+struct Intake<'a> {
+    table: &'a PlannedTable,
+    inference: Inference,
+    spool: Spool,
+    read: u64,
+    rejected: u64,
+    samples: Vec<String>,
+    opaque: Option<Cursor>,
+    /// Of a child table: how many of its rows each of the parent's records gave, in order of arrival.
+    per_parent: Vec<u32>,
+}
+
+impl<'a> Intake<'a> {
+    fn new(engine: &Engine, table: &'a PlannedTable, tables: usize) -> Self {
+        Self {
+            table,
+            inference: Inference::new(&table.declared),
+            spool: Spool::new(engine.settings.memory / 4 / tables.max(1), engine.settings.temp_dir.clone()),
+            read: 0,
+            rejected: 0,
+            samples: Vec::new(),
+            opaque: None,
+            per_parent: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, engine: &Engine, rows: Rows) -> Result<()> {
+        let count = rows.len() as u64;
+        self.read += count;
+        self.inference.observe(&rows)?;
+        self.spool.push(rows)?;
+        engine.events.rows(&self.table.table, count);
+        Ok(())
+    }
+
+    /// A record that cannot be used: counted where the manifest allows it, the end of the step where not.
+    fn reject(&mut self, reason: String, error: Error) -> Result<()> {
+        if self.table.on_bad_row == OnBadRow::Fail {
+            return Err(error);
+        }
+        self.rejected += 1;
+        if self.samples.len() < MAX_SAMPLES {
+            self.samples.push(reason);
+        }
+        Ok(())
+    }
+}
+
+/// Reads a step to its end and writes its parts. Nothing is visible until a commit names them (P4).
+///
+/// # Errors
+/// Any source, schema or store error. What was written before it is a stray for `gc`.
+pub(crate) async fn read_step(engine: &Engine, plan: &Plan, step: &PlannedStep, cancel: Cancel) -> Result<StepResult> {
+    let ctx = engine.source_context(&plan.secrets, cancel.clone())?;
+    let step = &with_inline_cursors(engine, step).await?;
+    let mut intakes: Vec<Intake<'_>> = step.tables.iter().map(|t| Intake::new(engine, t, step.tables.len())).collect();
+    receive(engine, plan, step, &ctx, &mut intakes).await.map_err(|e| redacted(&ctx, e))?;
+    // Parents stand before their children, which need to know what became of them.
+    let mut settled: Vec<Settled> = Vec::with_capacity(intakes.len());
+    for intake in intakes {
+        let name = intake.table.table.clone();
+        let parent = match intake.table.origin {
+            Origin::ChildOf { parent, .. } => settled.get(parent as usize),
+            Origin::Source { .. } => None,
+        };
+        let has_children = children_of(step, settled.len()).next().is_some();
+        let done = settle(engine, plan, step, intake, parent, has_children, &cancel).await;
+        settled.push(done.map_err(|e| redacted(&ctx, e.at(format!("table `{name}`"))))?);
+    }
+    let tables = settled.into_iter().map(|s| s.result).collect();
+    Ok(StepResult { format: 1, run: plan.run.clone(), step: step.index, tables })
+}
+
+/// The step with every cursor as its connector knows it: large ones lie in the store.
+async fn with_inline_cursors(engine: &Engine, step: &PlannedStep) -> Result<PlannedStep> {
+    let mut step = step.clone();
+    for table in &mut step.tables {
+        table.cursor_before = engine.inline_cursor(table.cursor_before.take()).await?;
+    }
+    Ok(step)
+}
+
+/// The first pass: from the connector into spools.
+async fn receive(
+    engine: &Engine,
+    plan: &Plan,
+    step: &PlannedStep,
+    ctx: &SourceContext,
+    intakes: &mut [Intake<'_>],
+) -> Result<()> {
+    let connector = engine.connectors.open(&plan.source)?;
+    let mut messages = connector.read(step, ctx).await?;
+    while let Some(message) = messages.next().await {
+        ctx.cancel.check()?;
+        match message? {
+            Message::Rows { stream, rows } => take_rows(engine, step, intakes, table_of(step, stream)?, rows)?,
+            Message::Rejected { stream, reason, error } => intakes[table_of(step, stream)?].reject(reason, error)?,
+            Message::Cursor { stream, after } => intakes[table_of(step, stream)?].opaque = Some(after),
+            Message::Progress(progress) => engine.events.progress(step.index, progress),
+            Message::Note { text, .. } => engine.events.note(&text),
+        }
+        // Lets heartbeats and interruptions in, however busy the source is.
+        tokio::task::yield_now().await;
+    }
+    ctx.cancel.check()
+}
+
+/// Takes rows of a table, and out of them those of its child tables (S13).
+fn take_rows(engine: &Engine, step: &PlannedStep, intakes: &mut [Intake<'_>], at: usize, rows: Rows) -> Result<()> {
+    let children: Vec<usize> = children_of(step, at).collect();
+    if children.is_empty() {
+        return intakes[at].take(engine, rows);
+    }
+    let specs: Vec<ChildSpec> =
+        children.iter().filter_map(|&c| child_spec(&step.tables[c]).transpose()).collect::<Result<_>>()?;
+    let split = split_children(&rows, &step.tables[at].merge.primary_key, &specs)?;
+    for (child, part) in children.into_iter().zip(split.children) {
+        let from = intakes[child].per_parent.len();
+        intakes[child].per_parent.resize(from + rows.len(), 0);
+        for parent in part.parents {
+            intakes[child].per_parent[from + parent] += 1;
+        }
+        take_rows(engine, step, intakes, child, part.rows)?;
+    }
+    intakes[at].take(engine, split.parent)
+}
+
+fn table_of(step: &PlannedStep, stream: u32) -> Result<usize> {
+    step.tables.iter().position(|t| t.origin == Origin::Source { index: stream }).ok_or_else(|| {
+        Error::new(Code::Internal, format!("the connector yields the stream {stream}, which is not in the plan"))
+    })
+}
+
+fn children_of(step: &PlannedStep, parent: usize) -> impl Iterator<Item = usize> + '_ {
+    step.tables
+        .iter()
+        .enumerate()
+        .filter(move |(_, t)| matches!(t.origin, Origin::ChildOf { parent: p, .. } if p as usize == parent))
+        .map(|(i, _)| i)
+}
+
+/// Errors may quote a source; secrets never leave (P8).
+fn redacted(ctx: &SourceContext, e: Error) -> Error {
+    let clean = ctx.secrets.redact(e.message());
+    if clean == e.message() {
+        return e;
+    }
+    let place = e.place().map(|p| ctx.secrets.redact(p));
+    let error = Error::new(e.code(), clean).with_kind(e.kind()).with_hint(ctx.secrets.redact(e.hint()));
+    match place {
+        Some(place) => error.at(place),
+        None => error,
+    }
+}

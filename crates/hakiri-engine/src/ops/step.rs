@@ -1,0 +1,146 @@
+//! `step`: claims a step, reads it, writes its parts, records its result.
+
+use hakiri_core::catalog::{Claim, StepReport};
+use hakiri_core::codes::Code;
+use hakiri_core::error::Kind;
+use hakiri_core::ops::{AfterStep, StepRequest};
+use hakiri_core::plan::{Plan, PlannedStep};
+use hakiri_core::retry::{after_death, after_failure};
+use hakiri_core::source::Cancel;
+use hakiri_core::step::{StepRecord, StepStatus};
+use hakiri_core::time::Instant;
+use hakiri_core::{Error, Result, layout};
+
+use super::{load_plan, load_run};
+use crate::Engine;
+use crate::intake::read_step;
+
+impl Engine {
+    /// Carries out one step of a run, or says why not now.
+    ///
+    /// # Errors
+    /// Any catalog or store error; `HK0202` when a newer run took over; `HK0003` when interrupted. An error of the
+    /// source or of the data is no error of the operation: it is recorded and answered with `wait` or `fail`.
+    pub async fn step(&self, request: &StepRequest) -> Result<AfterStep> {
+        let plan = load_plan(&*self.catalog, &request.pipeline, &request.run).await?;
+        let step = plan
+            .steps
+            .get(request.step as usize)
+            .ok_or_else(|| Error::new(Code::CatalogNotFound, format!("the plan of {} has no step {}", request.run, request.step)))?;
+        let ttl = self.settings.lease_ttl_ms;
+        self.catalog.renew(&plan.pipeline, &plan.run, request.epoch, ttl).await?;
+        let claim =
+            self.catalog.claim_step(&plan.pipeline, &plan.run, request.epoch, step.index, &self.settings.worker, ttl).await?;
+        let record = match claim {
+            Claim::Final(record) => return Ok(answer(record)),
+            Claim::Later { until } => return Ok(AfterStep::Wait { seconds: self.wait_until(until) }),
+            Claim::Yours { record, .. } => record,
+        };
+        if let Some(error) = after_death(&record) {
+            let failed = StepRecord { status: StepStatus::Failed { failure: error.to_failure() }, ..record };
+            return Ok(answer(self.report(&plan, request.epoch, failed).await?));
+        }
+
+        self.events.step_started(&plan.pipeline, step.index, &step.name);
+        let cancel = Cancel::default();
+        let outcome = {
+            let work = read_step(self, &plan, step, cancel.clone());
+            let guard = self.keep_alive(&plan, request.epoch, &record, &cancel);
+            tokio::pin!(work, guard);
+            tokio::select! {
+                result = &mut work => result,
+                error = &mut guard => Err(error),
+            }
+        };
+        self.events.step_ended(step.index);
+        self.finish(&plan, step, request.epoch, record, outcome).await
+    }
+
+    /// Records what came of an attempt.
+    async fn finish(
+        &self,
+        plan: &Plan,
+        step: &PlannedStep,
+        epoch: u64,
+        record: StepRecord,
+        outcome: Result<hakiri_core::step::StepResult>,
+    ) -> Result<AfterStep> {
+        match outcome {
+            Ok(result) => {
+                let bytes = hakiri_core::canonical::to_canonical_json(&result)?;
+                let path = layout::step_result(&plan.run, step.index, &hakiri_core::hash::Hash::of(&bytes));
+                let result = self.store.put_new(&path, bytes.into()).await?;
+                let done = StepRecord { status: StepStatus::Done { result }, ..record };
+                Ok(answer(self.report(plan, epoch, done).await?))
+            }
+            // The catalog's own errors say nothing about the step.
+            Err(e) if e.code() == Code::CatalogFenced => Err(e),
+            Err(e) => {
+                let started = load_run(&*self.catalog, &plan.pipeline, &plan.run).await?.map_or(plan.tick, |r| r.report.started);
+                let deadline = started.plus_millis(self.settings.deadline_ms);
+                let (record, wait) = after_failure(record, &e, self.clock.now(), deadline);
+                let stored = self.report(plan, epoch, record).await?;
+                if e.kind() == Kind::Interrupted {
+                    return Err(e);
+                }
+                match wait {
+                    Some(seconds) if !stored.status.is_final() => {
+                        self.events.note(&format!("{}: {e}; trying again in {seconds} s", step.name));
+                        Ok(AfterStep::Wait { seconds })
+                    }
+                    _ => Ok(answer(stored)),
+                }
+            }
+        }
+    }
+
+    async fn report(&self, plan: &Plan, epoch: u64, record: StepRecord) -> Result<StepRecord> {
+        let (pipeline, run, worker) = (plan.pipeline.clone(), plan.run.clone(), self.settings.worker.clone());
+        Ok(self.catalog.report_step(&StepReport { pipeline, run, epoch, worker, record }).await?)
+    }
+
+    /// Renews lease and claim while the work goes on, and ends with an error when it must stop: interrupted by the user,
+    /// or fenced by a newer run (E2, E5).
+    async fn keep_alive(&self, plan: &Plan, epoch: u64, record: &StepRecord, cancel: &Cancel) -> Error {
+        let ttl = self.settings.lease_ttl_ms;
+        let mut beat = self.clock.now().plus_millis(ttl / 3);
+        loop {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            if self.cancel.is_cancelled() {
+                cancel.cancel();
+                return Error::new(Code::Interrupted, "interrupted");
+            }
+            if self.clock.now() < beat {
+                continue;
+            }
+            beat = self.clock.now().plus_millis(ttl / 3);
+            let claimed = StepRecord {
+                status: StepStatus::Claimed { worker: self.settings.worker.clone(), until: self.clock.now().plus_millis(ttl) },
+                ..record.clone()
+            };
+            let beaten = async {
+                self.catalog.renew(&plan.pipeline, &plan.run, epoch, ttl).await?;
+                self.report(plan, epoch, claimed).await
+            };
+            if let Err(e) = beaten.await
+                && e.kind() != Kind::Transient
+            {
+                cancel.cancel();
+                return e;
+            }
+        }
+    }
+
+    fn wait_until(&self, until: Instant) -> u64 {
+        u64::try_from((until.millis() - self.clock.now().millis() + 999) / 1000).unwrap_or(0).clamp(1, 60)
+    }
+}
+
+/// The answer that a record stands for.
+fn answer(record: StepRecord) -> AfterStep {
+    match record.status {
+        StepStatus::Done { .. } => AfterStep::Done,
+        StepStatus::Failed { failure } => AfterStep::Fail { failure },
+        StepStatus::Pending { .. } | StepStatus::Claimed { .. } => AfterStep::Again,
+    }
+}

@@ -1,0 +1,250 @@
+//! A project's root in a bucket, over `object_store`.
+//!
+//! Known traps, handled here (G8). `409 ConditionalRequestConflict` means "somebody is writing this key at this moment",
+//! not "it exists": it is tried again. A write that timed out or was tried again by the client may meet itself: the bytes
+//! decide, not the status. Cloudflare R2 answers `429` to more than one write per second and key: the client backs off.
+//! Every file is a single PUT: parts are at most 64 MiB, so that multipart rules, which differ, never matter.
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use hakiri_core::codes::Code;
+use hakiri_core::time::Instant;
+use hakiri_core::{Error, Result};
+use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
+use object_store::client::{HttpError, HttpErrorKind};
+use object_store::path::Path;
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, RetryConfig, UpdateVersion};
+
+use super::{Created, S3Settings, StoredFile, derived};
+
+/// How often a conditional write is tried that met another one.
+const ATTEMPTS: u32 = 8;
+/// The first wait between them; doubled each time, so that all of them take about six seconds.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+/// One request with its body: 64 MiB at 4 Mbit/s and a little.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(150);
+/// All tries of one request by the client. A step's own retries come on top (`05`).
+const RETRY_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(super) struct Bucket {
+    store: Arc<dyn ObjectStore>,
+    root: Path,
+    location: String,
+}
+
+impl Bucket {
+    pub(super) fn new(settings: &S3Settings, project: &str) -> Result<Self> {
+        let backoff = BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(10), base: 2.0 };
+        let mut builder = AmazonS3Builder::new()
+            .with_bucket_name(&settings.bucket)
+            .with_region(settings.region.as_deref().unwrap_or("us-east-1"))
+            .with_conditional_put(S3ConditionalPut::ETagMatch)
+            .with_client_options(ClientOptions::new().with_timeout(REQUEST_TIMEOUT).with_connect_timeout(Duration::from_secs(10)))
+            .with_retry(RetryConfig { backoff, max_retries: 5, retry_timeout: RETRY_TIMEOUT })
+            .with_allow_http(settings.allow_http);
+        if let Some(endpoint) = &settings.endpoint {
+            builder = builder.with_endpoint(endpoint.trim_end_matches('/'));
+        }
+        if let (Some(id), Some(secret)) = (&settings.access_key_id, &settings.secret_access_key) {
+            builder = builder.with_access_key_id(id).with_secret_access_key(secret.expose());
+        }
+        if let Some(token) = &settings.session_token {
+            builder = builder.with_token(token.expose());
+        }
+        let store = builder.build().map_err(|_| {
+            Error::new(Code::ManifestValue, format!("the bucket `{}` cannot be used with these settings", settings.bucket))
+                .with_hint("check the bucket's name, the endpoint's URL and that both parts of the access key are set")
+        })?;
+        let root = [settings.prefix.trim_matches('/'), project].into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join("/");
+        Ok(Self { store: Arc::new(store), location: format!("s3://{}/{root}", settings.bucket), root: Path::from(root) })
+    }
+
+    #[cfg(test)]
+    pub(super) fn over(store: Arc<dyn ObjectStore>, root: &str) -> Self {
+        Self { store, root: Path::from(root), location: format!("test/{root}") }
+    }
+
+    pub(super) fn object_store(&self) -> Arc<dyn ObjectStore> {
+        self.store.clone()
+    }
+
+    pub(super) fn prefix(&self) -> Path {
+        self.root.clone()
+    }
+
+    pub(super) fn location(&self) -> String {
+        self.location.clone()
+    }
+
+    fn key(&self, path: &str) -> Path {
+        self.root.parts().chain(path.split('/').map(Into::into)).collect()
+    }
+
+    fn failed(&self, path: &str, e: &object_store::Error) -> Error {
+        explained(e).at(format!("{}/{path}", self.location))
+    }
+
+    /// The bytes and their ETag.
+    pub(super) async fn read(&self, path: &str) -> Result<Option<(Bytes, Option<String>)>> {
+        let got = match self.store.get(&self.key(path)).await {
+            Ok(got) => got,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(e) => return Err(self.failed(path, &e)),
+        };
+        let tag = got.meta.e_tag.clone();
+        Ok(Some((got.bytes().await.map_err(|e| self.failed(path, &e))?, tag)))
+    }
+
+    pub(super) async fn create(&self, path: &str, bytes: Bytes) -> Result<Created> {
+        let mut wait = FIRST_WAIT;
+        for _ in 0..ATTEMPTS {
+            let met = match self.put(path, bytes.clone(), PutMode::Create).await {
+                Ok(()) => return Ok(Created::New),
+                Err(e) => e,
+            };
+            if !is_conflict(&met) && !is_unknown(&met) {
+                return Err(self.failed(path, &met));
+            }
+            // Taken by ourselves or another, or being taken right now (409): what is there decides.
+            if let Some((there, _)) = self.read(path).await? {
+                return Ok(Created::Existing(there));
+            }
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+        }
+        Err(self.busy(path))
+    }
+
+    pub(super) async fn replace(&self, path: &str, bytes: Bytes, seq: u64) -> Result<bool> {
+        let mut wait = FIRST_WAIT;
+        for _ in 0..ATTEMPTS {
+            let there = self.read(path).await?;
+            if !derived::replaces(there.as_ref().map(|(bytes, _)| bytes.as_ref()), &bytes, seq) {
+                return Ok(false);
+            }
+            let mode = match there {
+                Some((_, e_tag)) => PutMode::Update(UpdateVersion { e_tag, version: None }),
+                None => PutMode::Create,
+            };
+            match self.put(path, bytes.clone(), mode).await {
+                Ok(()) => return Ok(true),
+                Err(e) if is_conflict(&e) || is_unknown(&e) => {}
+                Err(e) => return Err(self.failed(path, &e)),
+            }
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+        }
+        Err(self.busy(path))
+    }
+
+    /// Whether a create-only write of an object that exists is refused, as it must be.
+    pub(super) async fn refuses_overwrite(&self, path: &str, bytes: Bytes) -> Result<bool> {
+        let mut wait = FIRST_WAIT;
+        for _ in 0..ATTEMPTS {
+            match self.put(path, bytes.clone(), PutMode::Create).await {
+                Ok(()) => return Ok(false),
+                Err(e) if is_conflict(&e) => return Ok(true),
+                Err(e) if is_unknown(&e) => {}
+                Err(e) => return Err(self.failed(path, &e)),
+            }
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+        }
+        Err(self.busy(path))
+    }
+
+    async fn put(&self, path: &str, bytes: Bytes, mode: PutMode) -> object_store::Result<()> {
+        let options = PutOptions { mode, ..PutOptions::default() };
+        self.store.put_opts(&self.key(path), PutPayload::from(bytes), options).await.map(drop)
+    }
+
+    pub(super) async fn list(&self, folder: &str) -> Result<Vec<StoredFile>> {
+        let prefix = if folder.is_empty() { self.root.clone() } else { self.key(folder) };
+        let depth = self.root.parts().count();
+        self.store
+            .list(Some(&prefix))
+            .map_ok(|meta| StoredFile {
+                path: meta.location.parts().skip(depth).map(|p| p.as_ref().to_owned()).collect::<Vec<_>>().join("/"),
+                size: meta.size,
+                modified: Instant::from_millis(meta.last_modified.timestamp_millis()),
+            })
+            .try_collect()
+            .await
+            .map_err(|e| self.failed(folder, &e))
+    }
+
+    pub(super) async fn delete(&self, path: &str) -> Result<()> {
+        match self.store.delete(&self.key(path)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(e) => Err(self.failed(path, &e)),
+        }
+    }
+
+    fn busy(&self, path: &str) -> Error {
+        Error::new(Code::CatalogConflict, format!("other writers kept changing it through {ATTEMPTS} tries"))
+            .at(format!("{}/{path}", self.location))
+    }
+}
+
+/// 412, 409, and the 304 and 404 that some stores answer instead.
+fn is_conflict(e: &object_store::Error) -> bool {
+    use object_store::Error::{AlreadyExists, NotFound, NotModified, Precondition};
+    match e {
+        AlreadyExists { .. } | Precondition { .. } | NotModified { .. } => true,
+        // A PUT finds no key only where the bucket itself is missing; that never passes.
+        NotFound { source, .. } => !source.to_string().contains("NoSuchBucket"),
+        _ => false,
+    }
+}
+
+/// No answer came: the write may have been carried out.
+fn is_unknown(e: &object_store::Error) -> bool {
+    matches!(http_kind(e), Some(HttpErrorKind::Timeout | HttpErrorKind::Interrupted))
+}
+
+fn http_kind(e: &object_store::Error) -> Option<HttpErrorKind> {
+    let mut source = e.source();
+    while let Some(inner) = source {
+        if let Some(http) = inner.downcast_ref::<HttpError>() {
+            return Some(http.kind());
+        }
+        source = inner.source();
+    }
+    None
+}
+
+/// One line without the answer's body, which may quote what was signed and by whom.
+fn explained(e: &object_store::Error) -> Error {
+    use object_store::Error::{NotFound, PermissionDenied, Unauthenticated};
+    let text = e.to_string();
+    let said = between(&text, "<Code>", "</Code>").filter(|c| c.len() < 60).map(|c| format!(" ({c})")).unwrap_or_default();
+    match e {
+        PermissionDenied { .. } | Unauthenticated { .. } => Error::new(Code::StoreDenied, format!("the bucket refused access{said}")),
+        NotFound { .. } => Error::new(Code::StoreUnavailable, format!("the bucket was not found{said}"))
+            .with_kind(hakiri_core::Kind::Permanent)
+            .with_hint("check the bucket's name, or create it"),
+        _ => {
+            let what = match http_kind(e) {
+                Some(HttpErrorKind::Connect | HttpErrorKind::Request) => "no connection to the bucket".to_owned(),
+                Some(HttpErrorKind::Timeout) => "the bucket did not answer in time".to_owned(),
+                Some(_) => "the bucket's answer broke off".to_owned(),
+                None => match between(&text, "status code: ", " ") {
+                    Some(status) => format!("the bucket answered {}{said}", status.trim_end_matches(':')),
+                    None => format!("the bucket did not answer as expected{said}"),
+                },
+            };
+            Error::new(Code::StoreUnavailable, what)
+        }
+    }
+}
+
+fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
+    let rest = &text[text.find(start)? + start.len()..];
+    Some(&rest[..rest.find(end)?])
+}

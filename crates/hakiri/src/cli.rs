@@ -1,0 +1,301 @@
+//! The command line: every flag is defined here once; help and completions come from it.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::exit::Exit;
+
+/// Pull records from APIs, databases and files into a plain Parquet store.
+#[derive(Debug, Parser)]
+#[command(name = "hakiri", version, propagate_version = true, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = "Examples:\n  hakiri demo                      see it work, offline\n  hakiri init shop && cd shop      start a project\n  hakiri run                       run all its pipelines\n  hakiri query \"select 1\"          SQL over what was stored")]
+pub struct Cli {
+    /// Flags of every command.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Clone, Args)]
+pub struct GlobalArgs {
+    /// The project's folder [default: this folder or the nearest one above it with a hakiri.toml]
+    #[arg(long, short = 'C', global = true, value_name = "DIR")]
+    pub project: Option<PathBuf>,
+    /// The environment: `[env.NAME]` of the manifest
+    #[arg(long, global = true, value_name = "NAME")]
+    pub env: Option<String>,
+    /// Print one JSON document on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print errors and data only
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Memory to stay within, such as 512MiB (at least 64MiB)
+    #[arg(long, global = true, value_name = "SIZE", default_value = "512MiB", value_parser = parse_size)]
+    pub memory: usize,
+    /// Worker threads [default: one per core]
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a new project
+    #[command(after_help = "Example:\n  hakiri init shop && cd shop && hakiri run")]
+    Init(InitArgs),
+    /// Show what Hakiri does, on real data, offline
+    #[command(after_help = "Example:\n  hakiri demo")]
+    Demo(DemoArgs),
+    /// Check the manifest, and with --connect the sources
+    #[command(after_help = "Examples:\n  hakiri check\n  hakiri check --connect")]
+    Check(CheckArgs),
+    /// Show what a run would read and write, without any side effect
+    #[command(after_help = "Examples:\n  hakiri plan\n  hakiri plan shop --exit-code")]
+    Plan(PlanArgs),
+    /// Run pipelines now
+    #[command(after_help = "Examples:\n  hakiri run\n  hakiri run shop --full\n  hakiri run shop --tick 2026-01-31T12:00:00Z")]
+    Run(RunArgs),
+    /// Query the store with SQL
+    #[command(after_help = "Examples:\n  hakiri query \"select count(*) from shop_orders\"\n  hakiri query --format csv \"select * from shop_orders\" > orders.csv\n  hakiri query --store s3://bucket/prefix/shop \"select 1\"")]
+    Query(QueryArgs),
+    /// List the tables of the store
+    #[command(after_help = "Example:\n  hakiri tables --json")]
+    Tables,
+    /// Show a table's columns, or the JSON Schema of the manifest
+    #[command(after_help = "Examples:\n  hakiri schema shop_orders\n  hakiri schema --manifest > hakiri.schema.json")]
+    Schema(SchemaArgs),
+    /// List past and unfinished runs
+    #[command(after_help = "Example:\n  hakiri runs shop --limit 5")]
+    Runs(RunsArgs),
+    /// Show or set how far tables have been read
+    #[command(subcommand, after_help = "Examples:\n  hakiri state show\n  hakiri state rewind shop.orders 2026-01-31T00:00:00Z\n  hakiri state reset shop.orders")]
+    State(StateCommand),
+    /// Drop a pipeline's tables, or one table
+    #[command(after_help = "Examples:\n  hakiri drop shop.orders\n  hakiri drop shop --yes")]
+    Drop(DropArgs),
+    /// Delete files that no commit names
+    #[command(after_help = "Example:\n  hakiri gc --grace 7d --dry-run")]
+    Gc(GcArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  hakiri completions bash > ~/.local/share/bash-completion/completions/hakiri")]
+    Completions(CompletionsArgs),
+}
+
+/// `init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The project's name, and the folder to make [default: this folder and its name]
+    pub name: Option<String>,
+}
+
+/// `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// The folder to make the project in
+    #[arg(default_value = "hakiri-demo")]
+    pub dir: PathBuf,
+    /// Keep serving the demo's API until Ctrl-C
+    #[arg(long)]
+    pub serve: bool,
+}
+
+/// `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Also reach every source
+    #[arg(long)]
+    pub connect: bool,
+}
+
+/// `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Only these pipelines
+    pub pipelines: Vec<String>,
+    /// As `run --full`
+    #[arg(long)]
+    pub full: bool,
+    /// Exit with 1 when a run would change a schema or something is left behind
+    #[arg(long)]
+    pub exit_code: bool,
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Only these pipelines
+    pub pipelines: Vec<String>,
+    /// Read everything anew, in a new generation
+    #[arg(long)]
+    pub full: bool,
+    /// The tick the run stands for [default: now]
+    #[arg(long, value_name = "INSTANT")]
+    pub tick: Option<String>,
+    /// Rows in a batch from a source; no effect on what is stored
+    #[arg(long, value_name = "ROWS", default_value_t = 8192, hide = true)]
+    pub batch_rows: usize,
+}
+
+/// `query`.
+#[derive(Debug, Args)]
+pub struct QueryArgs {
+    /// One SELECT; `-` reads it from stdin
+    pub sql: String,
+    /// How to print the result
+    #[arg(long, short, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// A project's folder in a store (a path or s3://bucket/prefix/project), without its catalog
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+    /// The S3 endpoint of --store, if it is not AWS
+    #[arg(long, value_name = "URL", requires = "store")]
+    pub endpoint: Option<String>,
+    /// The region of --store
+    #[arg(long, requires = "store")]
+    pub region: Option<String>,
+}
+
+/// Formats of results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// RFC 4180 with a header
+    Csv,
+    /// One array
+    Json,
+    /// One object a line
+    Ndjson,
+    /// One Parquet file
+    Parquet,
+}
+
+/// `schema`.
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// A stored table
+    #[arg(required_unless_present = "manifest")]
+    pub table: Option<String>,
+    /// Print the JSON Schema of hakiri.toml
+    #[arg(long, conflicts_with = "table")]
+    pub manifest: bool,
+}
+
+/// `runs`.
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    /// Only these pipelines
+    pub pipelines: Vec<String>,
+    /// At most this many of each
+    #[arg(long, default_value_t = 20)]
+    pub limit: usize,
+}
+
+/// `state`.
+#[derive(Debug, Subcommand)]
+pub enum StateCommand {
+    /// Show the cursor of every table
+    Show {
+        /// Only these: `pipeline` or `pipeline.table`
+        what: Vec<String>,
+    },
+    /// Set a table's cursor back: the next run reads again from there
+    Rewind {
+        /// `pipeline.table`
+        table: String,
+        /// The position, as `state show` prints it
+        to: String,
+    },
+    /// Forget a table's cursor: the next run reads everything anew
+    Reset {
+        /// `pipeline.table`
+        table: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+/// `drop`.
+#[derive(Debug, Args)]
+pub struct DropArgs {
+    /// `pipeline` or `pipeline.table`
+    pub what: String,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// `gc`.
+#[derive(Debug, Args)]
+pub struct GcArgs {
+    /// How long files must have been unnamed
+    #[arg(long, default_value = "7d")]
+    pub grace: String,
+    /// Only list them
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+/// Parses the command line. Help and version are a success, anything wrong is usage.
+///
+/// # Errors
+/// The exit code; the message is printed already.
+pub fn parse() -> Result<Cli, Exit> {
+    Cli::try_parse().map_err(|e| {
+        let _ = e.print();
+        if e.use_stderr() { Exit::Usage } else { Exit::Done }
+    })
+}
+
+/// The command for completions and reference.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// `512MiB`, `1GiB`, `64MB` or a number of bytes; at least 64 MiB.
+fn parse_size(text: &str) -> Result<usize, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: usize = text[..digits].parse().map_err(|_| "write for example 512MiB".to_owned())?;
+    let unit = match text[digits..].trim() {
+        "" | "B" => 1,
+        "KiB" | "K" => 1 << 10,
+        "MiB" | "M" => 1 << 20,
+        "GiB" | "G" => 1 << 30,
+        "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        other => return Err(format!("`{other}` is not a unit; write for example 512MiB")),
+    };
+    let bytes = number.saturating_mul(unit);
+    if bytes < 64 << 20 { Err("at least 64MiB is needed".to_owned()) } else { Ok(bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_have_units_and_a_floor() {
+        assert_eq!(parse_size("64MiB"), Ok(64 << 20));
+        assert_eq!(parse_size("1GiB"), Ok(1 << 30));
+        assert!(parse_size("63MiB").is_err() && parse_size("1X").is_err() && parse_size("").is_err());
+    }
+}

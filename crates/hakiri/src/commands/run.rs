@@ -1,0 +1,154 @@
+//! `hakiri run`: runs pipelines now.
+
+use std::sync::Arc;
+
+use hakiri_core::Result;
+use hakiri_core::catalog::{RunReport, RunStatus};
+use hakiri_core::id::PipelineId;
+use hakiri_core::ops::{BeginRequest, Manual};
+use hakiri_core::source::Cancel;
+use hakiri_core::time::Instant;
+use hakiri_engine::engine::Events;
+use hakiri_engine::orchestrate::drive;
+use indicatif::{HumanBytes, HumanCount};
+use serde::Serialize;
+
+use super::{count, open_to_write};
+use crate::cli::{GlobalArgs, RunArgs};
+use crate::exit::Exit;
+use crate::lock::PipelineLock;
+use crate::printer::Printer;
+use crate::progress::Bars;
+use crate::world::World;
+
+/// What `run --json` prints.
+#[derive(Debug, Serialize)]
+struct Output {
+    runs: Vec<RunReport>,
+    errors: Vec<PipelineError>,
+}
+
+#[derive(Debug, Serialize)]
+struct PipelineError {
+    pipeline: PipelineId,
+    #[serde(flatten)]
+    failure: hakiri_core::error::Failure,
+}
+
+/// Runs the command.
+pub async fn run(global: &GlobalArgs, printer: &Printer, args: &RunArgs) -> Result<Exit> {
+    let cancel = Cancel::default();
+    stop_on_signal(cancel.clone(), printer.clone());
+    let bars: Arc<dyn Events> = Arc::new(Bars::new(printer));
+    let mut world = match open_to_write(global, printer, bars, cancel).await? {
+        Ok(world) => world,
+        Err(exit) => return Ok(exit),
+    };
+    world.engine.settings.batch_rows = args.batch_rows.max(1);
+    let pipelines = world.pipelines(&args.pipelines)?;
+    if pipelines.is_empty() {
+        printer.note("the manifest has no pipeline yet; add a [[pipeline]] to hakiri.toml");
+        return Ok(Exit::Done);
+    }
+    for line in world.engine.apply_moves().await? {
+        printer.note(&line);
+    }
+    let tick = args.tick.as_deref().map(str::parse::<Instant>).transpose()?.unwrap_or_else(|| world.now());
+    let mut exits = Vec::new();
+    let mut output = Output { runs: Vec::new(), errors: Vec::new() };
+    for pipeline in pipelines {
+        match run_one(&world, &pipeline, tick, args.full).await {
+            Ok(reports) => {
+                exits.extend(reports.iter().map(|r| Exit::of_run(r.status)));
+                if reports.is_empty() {
+                    printer.note(&format!("{pipeline}: the run of {tick} is committed already"));
+                }
+                reports.iter().for_each(|report| summarise(printer, report));
+                output.runs.extend(reports);
+            }
+            Err(e) => {
+                let interrupted = Exit::of(&e) == Exit::Interrupted;
+                printer.note(&printer.render(&e.to_failure()));
+                exits.push(Exit::of(&e));
+                output.errors.push(PipelineError { pipeline, failure: e.to_failure() });
+                if interrupted {
+                    break;
+                }
+            }
+        }
+    }
+    if printer.json {
+        printer.document(&output);
+    }
+    Ok(Exit::of_all(&exits))
+}
+
+/// Runs one pipeline to the end of what is due: its unfinished run, then the one for this tick.
+///
+/// # Errors
+/// `HK0208` while another process runs it; whatever the operations fail with.
+pub async fn run_one(world: &World, pipeline: &PipelineId, tick: Instant, full: bool) -> Result<Vec<RunReport>> {
+    let _lock = PipelineLock::take(&world.state_dir, pipeline)?;
+    let request = BeginRequest { pipeline: pipeline.clone(), wake: tick, manual: Some(Manual { tick: Some(tick), full }) };
+    drive(&world.engine, &request).await
+}
+
+/// The run's report for people.
+pub fn summarise(printer: &Printer, report: &RunReport) {
+    let verdict = match report.status {
+        RunStatus::Succeeded => printer.paint("committed", "32"),
+        RunStatus::Partial => printer.paint("partly committed", "33"),
+        RunStatus::Failed | RunStatus::Running => printer.paint("failed", "31"),
+    };
+    let took = report.ended.map_or(0, |end| end.millis() - report.started.millis());
+    let seq = report.seq.map(|s| format!(" as commit {s}")).unwrap_or_default();
+    printer.note(&format!("{}: {verdict}{seq} in {}.{:03} s ({})", report.pipeline, took / 1000, took % 1000, report.run));
+    for table in &report.tables {
+        let name = &table.table;
+        if let Some(failure) = &table.failure {
+            printer.note(&format!("  {name}\n{}", indent(&printer.render(failure))));
+            continue;
+        }
+        let mut line = format!(
+            "  {name}: {} read, {} written, {} in {}",
+            HumanCount(table.read),
+            count(table.rows, "row"),
+            HumanBytes(table.bytes),
+            count(table.parts, "part")
+        );
+        if table.rejected > 0 {
+            line.push_str(&format!(", {} skipped", HumanCount(table.rejected)));
+        }
+        if let Some(version) = table.schema_changed.filter(|v| *v > 1) {
+            line.push_str(&format!(", schema version {version}"));
+        }
+        printer.note(&line);
+        for sample in &table.samples {
+            printer.note(&format!("    skipped: {sample}"));
+        }
+    }
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
+}
+
+/// The first Ctrl-C (or SIGTERM) stops cleanly: finished steps are kept, the next `run` goes on. The second ends at once.
+fn stop_on_signal(cancel: Cancel, printer: Printer) {
+    tokio::spawn(async move {
+        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else { return };
+        for first in [true, false] {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            if first {
+                printer.note("stopping; press Ctrl-C again to stop at once");
+                cancel.cancel();
+            } else {
+                #[expect(clippy::disallowed_methods, reason = "the user asked twice; nothing half-done is visible (P4)")]
+                std::process::exit(130);
+            }
+        }
+    });
+}

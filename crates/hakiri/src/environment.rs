@@ -1,0 +1,117 @@
+//! The process environment, the wall clock and the few random bytes Hakiri needs: the only module that reads them.
+
+#![allow(clippy::disallowed_methods)] // this is the module that owns them
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use hakiri_core::codes::Code;
+use hakiri_core::secret::{Secret, Secrets};
+use hakiri_core::time::{Clock, Instant};
+use hakiri_core::{Error, Result};
+use hakiri_engine::engine::SecretSource;
+
+/// The wall clock.
+#[derive(Debug)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Instant {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Instant::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// An environment variable, if set and not empty.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|v| !v.is_empty())
+}
+
+/// The folder the command was started in.
+///
+/// # Errors
+/// `HK0005` when it is gone.
+pub fn current_dir() -> Result<PathBuf> {
+    std::env::current_dir().map_err(|e| Error::new(Code::Io, format!("the current folder cannot be read: {e}")))
+}
+
+/// The folder for temporary files.
+pub fn temp_dir() -> PathBuf {
+    std::env::temp_dir()
+}
+
+/// Whether a stream is a terminal and may be coloured.
+pub fn colours(terminal: bool) -> bool {
+    terminal && variable("NO_COLOR").is_none() && variable("TERM").is_none_or(|t| t != "dumb")
+}
+
+/// Sixteen random bytes as hex: the identity of a new catalog.
+///
+/// # Errors
+/// `HK0005` when the system has no randomness.
+pub fn new_id() -> Result<String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|e| Error::new(Code::Io, format!("no randomness: {e}")))?;
+    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+}
+
+/// Secrets from the environment, and from `.env` in the project's folder.
+#[derive(Debug)]
+pub struct EnvironmentSecrets {
+    project_dir: PathBuf,
+}
+
+impl EnvironmentSecrets {
+    /// For a project.
+    pub fn new(project_dir: &Path) -> Self {
+        Self { project_dir: project_dir.to_owned() }
+    }
+}
+
+impl SecretSource for EnvironmentSecrets {
+    fn secrets(&self, names: &[String]) -> Result<Secrets> {
+        let file = if names.is_empty() { BTreeMap::new() } else { dot_env(&self.project_dir.join(".env"))? };
+        let prefixed = std::env::vars().filter(|(name, _)| name.starts_with("HAKIRI_")).map(|(n, v)| (n, Secret::new(v)));
+        let declared = names.iter().filter_map(|name| {
+            let value = variable(name).or_else(|| file.get(name).cloned())?;
+            Some((name.clone(), Secret::new(value)))
+        });
+        Ok(Secrets::new(prefixed.chain(declared)))
+    }
+}
+
+/// Reads `NAME=value` lines. Refused when others may read it.
+fn dot_env(path: &Path) -> Result<BTreeMap<String, String>> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let Ok(meta) = std::fs::metadata(path) else { return Ok(BTreeMap::new()) };
+    if meta.permissions().mode() & 0o077 != 0 {
+        return Err(Error::new(Code::SecretFileOpen, format!("{} can be read by other users", path.display())));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| Error::new(Code::Io, format!("{}: {e}", path.display())))?;
+    Ok(parse_dot_env(&text))
+}
+
+fn parse_dot_env(text: &str) -> BTreeMap<String, String> {
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.strip_prefix("export ").unwrap_or(line).split_once('='))
+        .map(|(name, value)| {
+            let value = value.trim();
+            let quoted = |q: char| value.strip_prefix(q).and_then(|v| v.strip_suffix(q));
+            (name.trim().to_owned(), quoted('"').or_else(|| quoted('\'')).unwrap_or(value).to_owned())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dot_env_lines_are_names_and_values() {
+        let map = parse_dot_env("# comment\nA=1\nexport B = \"two words\"\nC='x=y'\n\nnonsense\n");
+        let expected = [("A", "1"), ("B", "two words"), ("C", "x=y")];
+        assert_eq!(map, expected.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect());
+    }
+}

@@ -1,0 +1,88 @@
+//! Finding and reading the manifest's files. What they mean is decided in `hakiri_core::spec`.
+
+#![allow(clippy::disallowed_methods)] // the one place that reads manifests
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hakiri_core::codes::Code;
+use hakiri_core::source::Connectors;
+use hakiri_core::spec::{Diagnostic, ManifestText, Project, parse};
+use hakiri_core::{Error, Result};
+
+use crate::cli::GlobalArgs;
+use crate::environment;
+
+/// The manifest's file.
+pub const MANIFEST: &str = "hakiri.toml";
+
+/// A project as it lies on disk.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// Its manifest.
+    pub project: Arc<Project>,
+}
+
+/// Why a project could not be loaded.
+#[derive(Debug)]
+pub enum LoadError {
+    /// There is none, or it cannot be read.
+    Error(Error),
+    /// The manifest has errors: all of them.
+    Invalid(Vec<Diagnostic>),
+}
+
+impl From<Error> for LoadError {
+    fn from(e: Error) -> Self {
+        Self::Error(e)
+    }
+}
+
+/// The project's folder: the one given, or the nearest with a manifest.
+///
+/// # Errors
+/// `HK0004`.
+pub fn find(args: &GlobalArgs) -> Result<PathBuf> {
+    if let Some(dir) = &args.project {
+        return if dir.join(MANIFEST).is_file() {
+            std::fs::canonicalize(dir).map_err(|e| Error::new(Code::Io, format!("{}: {e}", dir.display())))
+        } else {
+            Err(Error::new(Code::NoProject, format!("{} has no {MANIFEST}", dir.display())))
+        };
+    }
+    let here = environment::current_dir()?;
+    here.ancestors()
+        .find(|dir| dir.join(MANIFEST).is_file())
+        .map(Path::to_owned)
+        .ok_or_else(|| Error::new(Code::NoProject, format!("neither {} nor a folder above it has a {MANIFEST}", here.display())))
+}
+
+/// Reads and checks the manifest: `hakiri.toml`, then `pipelines/*.toml` and `*.json` by name.
+///
+/// # Errors
+/// See [`LoadError`].
+pub fn load(args: &GlobalArgs, connectors: &dyn Connectors) -> Result<Loaded, LoadError> {
+    let dir = find(args)?;
+    let mut files = vec![read(&dir, MANIFEST.to_owned())?];
+    let mut names: Vec<String> = match std::fs::read_dir(dir.join("pipelines")) {
+        Ok(entries) => entries
+            .filter_map(|e| e.ok()?.file_name().into_string().ok())
+            .filter(|name| name.ends_with(".toml") || name.ends_with(".json"))
+            .collect(),
+        Err(_) => Vec::new(),
+    };
+    names.sort_unstable();
+    for name in names {
+        files.push(read(&dir, format!("pipelines/{name}"))?);
+    }
+    let project = parse(&files, args.env.as_deref(), &connectors.list()).map_err(LoadError::Invalid)?;
+    Ok(Loaded { dir, project: Arc::new(project) })
+}
+
+fn read(dir: &Path, name: String) -> Result<ManifestText> {
+    let bytes = std::fs::read(dir.join(&name)).map_err(|e| Error::new(Code::Io, format!("{name}: {e}")))?;
+    let text = String::from_utf8(bytes).map_err(|_| Error::new(Code::ManifestSyntax, format!("{name} is not valid UTF-8")))?;
+    Ok(ManifestText { name, text })
+}

@@ -1,0 +1,102 @@
+//! P1: the same manifest, answers and tick give the same bytes, whatever the threads, batches and memory.
+
+use std::collections::BTreeSet;
+
+use crate::support::{Project, files_below, sha256};
+
+const MANIFEST: &str = r#"
+[[pipeline]]
+id = "f"
+source = { connector = "file", config = { tables = { j = { path = "data/j.jsonl" }, c = { path = "data/c.csv" }, p = { path = "data/p.csv" } } } }
+[pipeline.table.j]
+primary_key = ["id"]
+children = ["items"]
+[pipeline.table.c]
+mode = "append"
+[pipeline.table.p]
+primary_key = ["a", "b"]
+types = { f = "float64" }
+"#;
+
+/// Records of every shape, in an order that is not the key's, from a seed.
+fn data(seed: u64) -> (String, String, String) {
+    let mut state = seed;
+    let mut next = |n: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % n
+    };
+    let (mut j, mut c, mut p) = (String::new(), String::from("x,y,z,w\n"), String::from("a,b,f,t\n"));
+    let rows = 500 + next(2_000);
+    for i in 0..rows {
+        let id = (i * 7_919) % rows;
+        let items: Vec<String> = (0..next(4)).map(|k| format!("{{\"k\":{k},\"s\":\"ü{}\"}}", next(99))).collect();
+        j.push_str(&format!(
+            "{{\"id\":{id},\"big\":{},\"dec\":{}.{:03},\"at\":\"2026-0{}-1{}T0{}:00:00Z\",\"day\":\"2025-12-0{}\",\"ok\":{},\"nest\":{{\"a\":[{},null],\"b\":{{\"c\":\"{}\"}}}},\"mixed\":{},\"items\":[{}]}}\n",
+            u64::MAX - next(1_000_000), next(1_000), next(1_000), 1 + next(9), next(10), next(10), 1 + next(9), next(2) == 0, next(50), next(9_999),
+            if next(20) == 0 { "\"text\"".to_owned() } else { next(100).to_string() }, items.join(",")
+        ));
+        c.push_str(&format!("{},{},\"{}\n\",{}\n", next(10), if next(9) == 0 { String::new() } else { next(1 << 30).to_string() }, next(100), next(3) == 1));
+        p.push_str(&format!("{},k{},{}.{},{}\n", next(60), next(60), next(1_000), next(10_000_000), "x".repeat(next(300) as usize)));
+    }
+    (j, c, p)
+}
+
+fn hashes(project: &Project) -> BTreeSet<(String, String)> {
+    // Everything but the marker, which names the catalog.
+    files_below(&project.store(), &project.store())
+        .into_iter()
+        .filter(|f| f != "_hakiri.json")
+        .map(|f| {
+            let hash = sha256(&std::fs::read(project.store().join(&f)).unwrap());
+            (f, hash)
+        })
+        .collect()
+}
+
+fn build(seed: u64, args: &[&str]) -> BTreeSet<(String, String)> {
+    let project = Project::new(MANIFEST);
+    let (j, c, p) = data(seed);
+    project.write("data/j.jsonl", j);
+    project.write("data/c.csv", c);
+    project.write("data/p.csv", p);
+    let mut all = vec!["run", "--tick", "2026-10-01T00:00:00Z"];
+    all.extend(args);
+    project.hakiri(&all).expect(0);
+    hashes(&project)
+}
+
+#[test]
+fn artifact_bytes_do_not_depend_on_threads_batches_or_memory() {
+    let seeds = if std::env::var_os("HAKIRI_LONG").is_some() { 200 } else { 6 };
+    for seed in 0..seeds {
+        let expected = build(seed, &["--threads", "1"]);
+        assert!(expected.iter().filter(|(f, _)| f.ends_with(".parquet")).count() >= 4, "{expected:?}");
+        for args in [
+            &["--threads", "2", "--batch-rows", "1"][..],
+            &["--threads", "8", "--batch-rows", "97"],
+            &["--threads", "2", "--memory", "64MiB", "--batch-rows", "100000"],
+        ] {
+            assert_eq!(build(seed, args), expected, "seed {seed}, {args:?}");
+        }
+    }
+}
+
+#[test]
+fn artifact_bytes_are_frozen() {
+    // If this fails, the bytes of the store changed: that is a new writer policy (S7), not a new number here.
+    let all: String = build(1, &[]).into_iter().filter(|(f, _)| f.ends_with(".parquet")).map(|(f, h)| format!("{f} {h}\n")).collect();
+    insta::with_settings!({ snapshot_path => "snapshots", prepend_module_to_snapshot => false }, { insta::assert_snapshot!("frozen_bytes", all) });
+}
+
+#[test]
+fn spilling_to_disk_gives_the_same_bytes() {
+    // More than a sixteenth of the smallest budget, so that spool and sorter really spill.
+    let text: String = (0..400_000u64).map(|i| format!("{},{}\n", (i * 7_919) % 400_000, i.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect();
+    let run = |memory: &str| {
+        let project = Project::new("[[pipeline]]\nid = \"f\"\ntables = [\"t\"]\nsource = { connector = \"file\", config = { path = \"t.csv\" } }\n[pipeline.table.t]\nprimary_key = [\"id\"]\n");
+        project.write("t.csv", format!("id,v\n{text}"));
+        project.hakiri(&["run", "--tick", "2026-10-01T00:00:00Z", "--memory", memory]).expect(0);
+        hashes(&project)
+    };
+    assert_eq!(run("64MiB"), run("2GiB"));
+}
