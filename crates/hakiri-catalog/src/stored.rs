@@ -60,11 +60,20 @@ pub(crate) fn decode(key: &Key, text: &str) -> CatalogResult<Stored> {
     // The parser's own message may quote what is stored, so only its place is told (P8).
     let unreadable = |e: serde_json::Error| {
         let name = key.parts.join("/");
-        CatalogError::Corrupt(format!("the record {:?} {name} cannot be read (line {}, column {})", key.kind, e.line(), e.column()))
+        CatalogError::Corrupt(format!(
+            "the record {:?} {name} cannot be read (line {}, column {})",
+            key.kind,
+            e.line(),
+            e.column()
+        ))
     };
     let record: Record = serde_json::from_str(text).map_err(unreadable)?;
     if kind(&record) != key.kind {
-        return Err(CatalogError::Corrupt(format!("the record {:?} {} is of another kind", key.kind, key.parts.join("/"))));
+        return Err(CatalogError::Corrupt(format!(
+            "the record {:?} {} is of another kind",
+            key.kind,
+            key.parts.join("/")
+        )));
     }
     let claim_ms = match record {
         Record::Step(_) => serde_json::from_str::<Extra>(text).map_err(unreadable)?.claim_ms,

@@ -66,17 +66,17 @@ impl World {
         let (dir, project) = (loaded.dir.clone(), loaded.project.clone());
         let state_dir = dir.join(".hakiri");
         let clock = Arc::new(SystemClock);
-        let catalog_path = project.catalog.as_ref().and_then(|c| c.path.as_ref()).map_or_else(|| state_dir.join("catalog.sqlite"), |p| dir.join(p));
-        let catalog: Arc<dyn Catalog> = if access == Access::Read && !catalog_path.exists() {
-            Arc::new(hakiri_catalog::memory(clock.clone()))
-        } else {
-            make_dir(&state_dir)?;
-            if let Some(parent) = catalog_path.parent() {
-                make_dir(parent)?;
+        let catalog_path = project.catalog.path.as_ref().map_or_else(|| state_dir.join("catalog.sqlite"), |p| dir.join(p));
+        let broken = |e: hakiri_core::catalog::CatalogError| Error::from(e).at(catalog_path.display().to_string());
+        let catalog: Arc<dyn Catalog> = match access {
+            Access::Read if !catalog_path.exists() => Arc::new(hakiri_catalog::memory(clock.clone())),
+            Access::Read => Arc::new(hakiri_catalog::sqlite::open_reader(&catalog_path, clock.clone()).map_err(broken)?),
+            Access::Write => {
+                make_dir(&state_dir)?;
+                make_dir(catalog_path.parent().unwrap_or(&state_dir))?;
+                let id = environment::new_id()?;
+                Arc::new(hakiri_catalog::sqlite::open(&catalog_path, clock.clone(), &id).map_err(broken)?)
             }
-            Arc::new(hakiri_catalog::sqlite::open(&catalog_path, clock.clone(), &environment::new_id()?).map_err(|e| {
-                Error::from(e).at(catalog_path.display().to_string())
-            })?)
         };
         let store = open_store(&dir, loaded)?;
         if access == Access::Write {
@@ -192,7 +192,7 @@ impl World {
 
 /// The store of a project.
 fn open_store(dir: &Path, loaded: &Loaded) -> Result<Store> {
-    let context = loaded.project.context.clone().unwrap_or_default();
+    let context = loaded.project.context.clone();
     let path = context.path.unwrap_or_else(|| ".hakiri/context".to_owned());
     open_store_at(dir, &path, context.endpoint, context.region, loaded.project.name.as_str())
 }

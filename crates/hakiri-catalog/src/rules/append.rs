@@ -16,7 +16,10 @@ pub(crate) fn audit_prefix(pipeline: Option<&PipelineId>) -> Vec<String> {
 pub(crate) fn next_audit(view: &View, pipeline: Option<&PipelineId>) -> Key {
     let mut parts = audit_prefix(pipeline);
     parts.push(format!("{:010}", view.next_number(Kind::Audit, &parts)));
-    Key { kind: Kind::Audit, parts }
+    Key {
+        kind: Kind::Audit,
+        parts,
+    }
 }
 
 /// What appending needs to see.
@@ -25,18 +28,33 @@ pub(crate) fn next_audit(view: &View, pipeline: Option<&PipelineId>) -> Key {
 /// `Conflict` for records that have methods of their own, and for a setting without a key.
 pub(crate) fn ask(record: &Record, key: Option<&Key>) -> CatalogResult<Ask> {
     match (record, key) {
-        (Record::Audit(audit), None) => Ok(Ask { keys: Vec::new(), last: vec![(Kind::Audit, audit_prefix(audit.pipeline.as_ref()))] }),
-        (Record::Audit(_) | Record::Setting(_), Some(key)) if key.kind == stored::kind(record) => Ok(Ask::keys([key.clone()])),
-        _ => Err(CatalogError::Conflict("only audit entries and settings can be appended, under a key of their kind".to_owned())),
+        (Record::Audit(audit), None) => Ok(Ask {
+            keys: Vec::new(),
+            last: vec![(Kind::Audit, audit_prefix(audit.pipeline.as_ref()))],
+        }),
+        (Record::Audit(_) | Record::Setting(_), Some(key)) if key.kind == stored::kind(record) => {
+            Ok(Ask::keys([key.clone()]))
+        }
+        _ => Err(CatalogError::Conflict(
+            "only audit entries and settings can be appended, under a key of their kind".to_owned(),
+        )),
     }
 }
 
 /// Adds an audit entry, or creates a record under a key: the same one again is harmless, another one a `Conflict`.
 pub(crate) fn append(view: &View, record: &Record, key: Option<&Key>) -> CatalogResult<Decision<()>> {
     let Some(key) = key else {
-        let Record::Audit(audit) = record else { return Ok(Decision::nothing(())) };
-        let audit = Audit { at: Some(view.now), ..audit.clone() };
-        return Ok(Decision::put((), [(next_audit(view, audit.pipeline.as_ref()), Record::Audit(audit))]));
+        let Record::Audit(audit) = record else {
+            return Ok(Decision::nothing(()));
+        };
+        let audit = Audit {
+            at: Some(view.now),
+            ..audit.clone()
+        };
+        return Ok(Decision::put(
+            (),
+            [(next_audit(view, audit.pipeline.as_ref()), Record::Audit(audit))],
+        ));
     };
     let record = match record {
         // The catalog's time, and that of the first of several equal entries.
@@ -57,14 +75,23 @@ pub(crate) fn create(view: &View, records: impl IntoIterator<Item = (Key, Record
     let mut missing = Vec::new();
     for (key, record) in records {
         if stored::kind(&record) != key.kind {
-            return Err(CatalogError::Conflict(format!("the record of {:?} {} is of another kind", key.kind, key.parts.join("/"))));
+            return Err(CatalogError::Conflict(format!(
+                "the record of {:?} {} is of another kind",
+                key.kind,
+                key.parts.join("/")
+            )));
         }
         match view.record(&key) {
             None => missing.push((key, record)),
             // Compared as it would come back from the store.
-            Some(there) if *there == record || *there == stored::decode(&key, &stored::encode(&record.into())?)?.record => {}
+            Some(there)
+                if *there == record || *there == stored::decode(&key, &stored::encode(&record.into())?)?.record => {}
             Some(_) => {
-                return Err(CatalogError::Conflict(format!("{:?} {} exists with other content", key.kind, key.parts.join("/"))));
+                return Err(CatalogError::Conflict(format!(
+                    "{:?} {} exists with other content",
+                    key.kind,
+                    key.parts.join("/")
+                )));
             }
         }
     }

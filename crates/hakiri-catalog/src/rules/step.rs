@@ -15,7 +15,15 @@ pub(crate) fn ask(pipeline: &PipelineId, run: &RunId, step: u32) -> Ask {
 ///
 /// A claim that has expired is taken over, also by a worker of the same name: it is another process then. That counts as
 /// a death and as an attempt. A worker's own live claim is its own again.
-pub(crate) fn claim(view: &View, pipeline: &PipelineId, run: &RunId, epoch: u64, step: u32, worker: &str, ttl_ms: i64) -> CatalogResult<Decision<Claim>> {
+pub(crate) fn claim(
+    view: &View,
+    pipeline: &PipelineId,
+    run: &RunId,
+    epoch: u64,
+    step: u32,
+    worker: &str,
+    ttl_ms: i64,
+) -> CatalogResult<Decision<Claim>> {
     let key = Key::step(pipeline, run, step);
     let head = view.head(pipeline);
     fence(&head, run, epoch)?;
@@ -26,7 +34,9 @@ pub(crate) fn claim(view: &View, pipeline: &PipelineId, run: &RunId, epoch: u64,
     unfinished(&head, run)?;
     let mut record = stored.clone();
     let died = match &stored.status {
-        StepStatus::Pending { not_before: Some(until) } if *until > view.now => {
+        StepStatus::Pending {
+            not_before: Some(until),
+        } if *until > view.now => {
             return Ok(Decision::nothing(Claim::Later { until: *until }));
         }
         StepStatus::Claimed { until, worker: other } if *until > view.now => {
@@ -43,7 +53,10 @@ pub(crate) fn claim(view: &View, pipeline: &PipelineId, run: &RunId, epoch: u64,
         record.attempts += 1;
     }
     let ttl_ms = ttl_ms.max(0);
-    record.status = StepStatus::Claimed { worker: worker.to_owned(), until: view.now.plus_millis(ttl_ms) };
+    record.status = StepStatus::Claimed {
+        worker: worker.to_owned(),
+        until: view.now.plus_millis(ttl_ms),
+    };
     Ok(claimed(key, record.clone(), ttl_ms, Claim::Yours { record, died }))
 }
 
@@ -53,7 +66,13 @@ pub(crate) fn claim(view: &View, pipeline: &PipelineId, run: &RunId, epoch: u64,
 /// heartbeat extends the claim by the time it was claimed for, from now on: the worker's own idea of `until` is not
 /// used, since its clock may be off. Counters never go back.
 pub(crate) fn report(view: &View, report: &StepReport) -> CatalogResult<Decision<StepRecord>> {
-    let StepReport { pipeline, run, epoch, worker, record } = report;
+    let StepReport {
+        pipeline,
+        run,
+        epoch,
+        worker,
+        record,
+    } = report;
     let key = Key::step(pipeline, run, record.step);
     let head = view.head(pipeline);
     fence(&head, run, *epoch)?;
@@ -62,7 +81,12 @@ pub(crate) fn report(view: &View, report: &StepReport) -> CatalogResult<Decision
         return Ok(Decision::nothing(stored.clone()));
     }
     unfinished(&head, run)?;
-    let lost = || CatalogError::Conflict(format!("the claim of step {} of {run} is not this worker's", record.step));
+    let lost = || {
+        CatalogError::Conflict(format!(
+            "the claim of step {} of {run} is not this worker's",
+            record.step
+        ))
+    };
     match &stored.status {
         StepStatus::Claimed { worker: claimed_by, .. } if claimed_by == worker => {}
         _ => return Err(lost()),
@@ -71,7 +95,10 @@ pub(crate) fn report(view: &View, report: &StepReport) -> CatalogResult<Decision
     record.attempts = record.attempts.max(stored.attempts);
     record.deaths = record.deaths.max(stored.deaths);
     match &mut record.status {
-        StepStatus::Claimed { worker: claimed_by, until } => {
+        StepStatus::Claimed {
+            worker: claimed_by,
+            until,
+        } => {
             if claimed_by != worker {
                 return Err(lost());
             }
@@ -89,7 +116,8 @@ pub(crate) fn report(view: &View, report: &StepReport) -> CatalogResult<Decision
 }
 
 fn known<'a>(view: &'a View, key: &Key, run: &RunId, step: u32) -> CatalogResult<(&'a StepRecord, Option<i64>)> {
-    view.step(key).ok_or_else(|| CatalogError::NotFound(format!("step {step} of {run}")))
+    view.step(key)
+        .ok_or_else(|| CatalogError::NotFound(format!("step {step} of {run}")))
 }
 
 fn unfinished(head: &Head, run: &RunId) -> CatalogResult<()> {
@@ -101,6 +129,13 @@ fn unfinished(head: &Head, run: &RunId) -> CatalogResult<()> {
 }
 
 fn claimed<T>(key: Key, record: StepRecord, ttl_ms: i64, answer: T) -> Decision<T> {
-    let stored = Stored { record: Record::Step(record), claim_ms: Some(ttl_ms) };
-    Decision { answer, put: vec![(key, stored)], delete: Vec::new() }
+    let stored = Stored {
+        record: Record::Step(record),
+        claim_ms: Some(ttl_ms),
+    };
+    Decision {
+        answer,
+        put: vec![(key, stored)],
+        delete: Vec::new(),
+    }
 }

@@ -34,7 +34,10 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { busy_timeout: Duration::from_secs(10), durable: true }
+        Self {
+            busy_timeout: Duration::from_secs(10),
+            durable: true,
+        }
     }
 }
 
@@ -52,7 +55,12 @@ pub fn open(path: &Path, clock: Arc<dyn Clock>, new_id: &str) -> CatalogResult<R
 ///
 /// # Errors
 /// As [`open`].
-pub fn open_with(path: &Path, clock: Arc<dyn Clock>, new_id: &str, options: Options) -> CatalogResult<RecordCatalog<Sqlite>> {
+pub fn open_with(
+    path: &Path,
+    clock: Arc<dyn Clock>,
+    new_id: &str,
+    options: Options,
+) -> CatalogResult<RecordCatalog<Sqlite>> {
     filesystem::prepare(path)?;
     let (connection, id) = open::writable(path, new_id, options)?;
     Ok(RecordCatalog::new(Sqlite::new(connection, id, clock)))
@@ -79,7 +87,22 @@ pub struct Sqlite {
 
 impl Sqlite {
     fn new(connection: Connection, id: String, clock: Arc<dyn Clock>) -> Self {
-        Self { connection: Arc::new(Mutex::new(connection)), clock, id }
+        Self {
+            connection: Arc::new(Mutex::new(connection)),
+            clock,
+            id,
+        }
+    }
+
+    /// SQLite's `synchronous` of this connection: 2 is `FULL`.
+    ///
+    /// # Errors
+    /// As reading.
+    pub fn synchronous(&self) -> CatalogResult<i64> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        connection
+            .pragma_query_value(None, "synchronous", |row| row.get(0))
+            .map_err(|e| failed(&e))
     }
 
     /// Uses the connection on a blocking thread. `lost` is what to say when that thread ends without an answer.
@@ -90,8 +113,10 @@ impl Sqlite {
     {
         let connection = Arc::clone(&self.connection);
         // A transaction that a panic interrupted was rolled back when it was dropped, so the connection is sound.
-        let task = tokio::task::spawn_blocking(move || work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner)));
-        task.await.unwrap_or_else(|_| Err(lost("the thread that used the catalog's file ended".to_owned())))
+        let task =
+            tokio::task::spawn_blocking(move || work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner)));
+        task.await
+            .unwrap_or_else(|_| Err(lost("the thread that used the catalog's file ended".to_owned())))
     }
 }
 
@@ -106,23 +131,37 @@ impl Records for Sqlite {
         let clock = Arc::clone(&self.clock);
         self.blocking(unavailable, move |connection| {
             let entries = read(connection, &keys).map_err(|e| failed(&e))?;
-            Ok(Moment { now: clock.now(), entries })
+            Ok(Moment {
+                now: clock.now(),
+                entries,
+            })
         })
         .await
     }
 
     async fn write(&self, batch: &Batch) -> CatalogResult<Written> {
         let batch = batch.clone();
-        self.blocking(CatalogError::OutcomeUnknown, move |connection| write(connection, &batch)).await
+        self.blocking(CatalogError::OutcomeUnknown, move |connection| {
+            write(connection, &batch)
+        })
+        .await
     }
 
     async fn scan(&self, scan: &Scan) -> CatalogResult<Scanned> {
         let scan = scan.clone();
-        self.blocking(unavailable, move |connection| scanned(connection, &scan).map_err(|e| failed(&e))).await
+        self.blocking(unavailable, move |connection| {
+            scanned(connection, &scan).map_err(|e| failed(&e))
+        })
+        .await
     }
 
     async fn info(&self) -> CatalogResult<Info> {
-        Ok(Info { adapter: "sqlite", version: u64::from(open::VERSION), id: self.id.clone(), now: self.clock.now() })
+        Ok(Info {
+            adapter: "sqlite",
+            version: u64::from(open::VERSION),
+            id: self.id.clone(),
+            now: self.clock.now(),
+        })
     }
 }
 
@@ -130,24 +169,44 @@ fn read(connection: &mut Connection, keys: &[String]) -> rusqlite::Result<Vec<Op
     // One transaction: all keys of one moment.
     let transaction = connection.transaction()?;
     let mut statement = transaction.prepare_cached("SELECT version, text FROM records WHERE key = ?1")?;
-    let one = |key: &String| statement.query_row([key], |row| Ok(Entry { version: row.get(0)?, text: row.get(1)? })).optional();
+    let one = |key: &String| {
+        statement
+            .query_row([key], |row| {
+                Ok(Entry {
+                    version: row.get(0)?,
+                    text: row.get(1)?,
+                })
+            })
+            .optional()
+    };
     keys.iter().map(one).collect()
 }
 
 fn write(connection: &mut Connection, batch: &Batch) -> CatalogResult<Written> {
     let failed = |e: rusqlite::Error| failed(&e);
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(failed)?;
     {
-        let mut statement = transaction.prepare_cached("SELECT version FROM records WHERE key = ?1").map_err(failed)?;
+        let mut statement = transaction
+            .prepare_cached("SELECT version FROM records WHERE key = ?1")
+            .map_err(failed)?;
         for (key, expected) in &batch.expect {
-            let found: Option<Version> = statement.query_row([key], |row| row.get(0)).optional().map_err(failed)?;
+            let found: Option<Version> = statement
+                .query_row([key], |row| row.get(0))
+                .optional()
+                .map_err(failed)?;
             if found != *expected {
                 return Ok(Written::Conflict);
             }
         }
         // One counter for all records: a version never comes again, also not after a deletion.
         let revision: Version = transaction
-            .query_row("UPDATE catalog SET revision = revision + 1 RETURNING revision", [], |row| row.get(0))
+            .query_row(
+                "UPDATE catalog SET revision = revision + 1 RETURNING revision",
+                [],
+                |row| row.get(0),
+            )
             .map_err(failed)?;
         let mut statement = transaction
             .prepare_cached("INSERT INTO records (key, version, text) VALUES (?1, ?2, ?3) ON CONFLICT (key) DO UPDATE SET version = ?2, text = ?3")
@@ -155,7 +214,9 @@ fn write(connection: &mut Connection, batch: &Batch) -> CatalogResult<Written> {
         for (key, text) in &batch.put {
             statement.execute(params![key, revision, text]).map_err(failed)?;
         }
-        let mut statement = transaction.prepare_cached("DELETE FROM records WHERE key = ?1").map_err(failed)?;
+        let mut statement = transaction
+            .prepare_cached("DELETE FROM records WHERE key = ?1")
+            .map_err(failed)?;
         for key in &batch.delete {
             statement.execute([key]).map_err(failed)?;
         }
@@ -173,10 +234,15 @@ fn scanned(connection: &mut Connection, scan: &Scan) -> rusqlite::Result<Scanned
     let mut rows = statement.query(params![scan.from, scan.to])?;
     let (mut entries, mut bytes) = (Vec::new(), 0);
     while entries.len() < scan.limit && bytes < scan.bytes {
-        let Some(row) = rows.next()? else { return Ok(Scanned { entries, more: false }) };
+        let Some(row) = rows.next()? else {
+            return Ok(Scanned { entries, more: false });
+        };
         let (key, text): (String, String) = (row.get(0)?, row.get(1)?);
         bytes += text.len();
         entries.push((key, text));
     }
-    Ok(Scanned { more: rows.next()?.is_some(), entries })
+    Ok(Scanned {
+        more: rows.next()?.is_some(),
+        entries,
+    })
 }

@@ -21,8 +21,7 @@ use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Fields, Float32Type, Float64Type, Schema as ArrowSchema, SchemaRef, TimeUnit};
 use hakiri_core::codes::Code;
-use hakiri_core::schema::{from_arrow, to_arrow_schema};
-use hakiri_core::schema::{Schema, Type};
+use hakiri_core::schema::{Schema, Type, from_arrow, to_arrow_schema};
 use hakiri_core::{Error, Result};
 
 /// The field of a struct that has none.

@@ -14,8 +14,15 @@ use super::{Ask, Decision, View};
 
 pub(crate) fn ask(commit: &Commit) -> Ask {
     match commit {
-        Commit::Run { pipeline, run, tables, .. } => run::ask(pipeline, run, tables),
-        Commit::Snapshot { pipeline, table, snapshot, .. } => snapshot::ask(pipeline, table, snapshot),
+        Commit::Run {
+            pipeline, run, tables, ..
+        } => run::ask(pipeline, run, tables),
+        Commit::Snapshot {
+            pipeline,
+            table,
+            snapshot,
+            ..
+        } => snapshot::ask(pipeline, table, snapshot),
         Commit::State { pipeline, tables, .. } => state::ask(pipeline, tables),
         Commit::Forget { pipeline, .. } => Ask::keys([Key::head(pipeline)]),
     }
@@ -32,12 +39,20 @@ pub(crate) fn ask_more(commit: &Commit, view: &View) -> Vec<Key> {
 pub(crate) fn decide(view: &View, commit: &Commit) -> CatalogResult<Decision<Committed>> {
     match commit {
         Commit::Run { .. } => run::decide(view, commit),
-        Commit::Snapshot { pipeline, table, generation, previous, snapshot } => {
-            snapshot::decide(view, pipeline, table, *generation, previous.as_ref(), snapshot)
-        }
-        Commit::State { pipeline, expected_seq, tables, unnamed, reason } => {
-            state::decide(view, pipeline, *expected_seq, tables, unnamed, reason)
-        }
+        Commit::Snapshot {
+            pipeline,
+            table,
+            generation,
+            previous,
+            snapshot,
+        } => snapshot::decide(view, pipeline, table, *generation, previous.as_ref(), snapshot),
+        Commit::State {
+            pipeline,
+            expected_seq,
+            tables,
+            unnamed,
+            reason,
+        } => state::decide(view, pipeline, *expected_seq, tables, unnamed, reason),
         Commit::Forget { pipeline, keys } => forget(view, pipeline, keys),
     }
 }
@@ -47,16 +62,30 @@ pub(crate) fn decide(view: &View, commit: &Commit) -> CatalogResult<Decision<Com
 fn forget(view: &View, pipeline: &PipelineId, keys: &[Key]) -> CatalogResult<Decision<Committed>> {
     let ours = |key: &&Key| key.kind == Kind::Unnamed && key.parts.first().is_some_and(|p| p == pipeline.as_str());
     if let Some(key) = keys.iter().find(|key| !ours(key)) {
-        return Err(CatalogError::Conflict(format!("{:?} {} is no file that {pipeline} left behind", key.kind, key.parts.join("/"))));
+        return Err(CatalogError::Conflict(format!(
+            "{:?} {} is no file that {pipeline} left behind",
+            key.kind,
+            key.parts.join("/")
+        )));
     }
-    let answer = Committed { head: view.head(pipeline), run: None };
-    Ok(Decision { answer, put: Vec::new(), delete: keys.to_vec() })
+    let answer = Committed {
+        head: view.head(pipeline),
+        run: None,
+    };
+    Ok(Decision {
+        answer,
+        put: Vec::new(),
+        delete: keys.to_vec(),
+    })
 }
 
 /// The keys that [`schema_history`] needs to see.
 fn schema_keys(pipeline: &PipelineId, table: &TableName, version: &SchemaVersion) -> Vec<Key> {
     let before = (version.version > 1).then(|| Key::schema(pipeline, table, version.version - 1));
-    before.into_iter().chain([Key::schema(pipeline, table, version.version)]).collect()
+    before
+        .into_iter()
+        .chain([Key::schema(pipeline, table, version.version)])
+        .collect()
 }
 
 /// The record to write so that a table's history holds a version (C2): none if it is there already. A version that is
@@ -74,7 +103,10 @@ fn schema_history(
     match view.record(&key) {
         Some(Record::Schema(there)) if there == version => return Ok(None),
         Some(_) => {
-            return Err(CatalogError::Conflict(format!("version {} of the schema of {table} exists with other columns", version.version)));
+            return Err(CatalogError::Conflict(format!(
+                "version {} of the schema of {table} exists with other columns",
+                version.version
+            )));
         }
         None => {}
     }
@@ -86,19 +118,44 @@ fn schema_history(
     if follows {
         Ok(Some((key, Record::Schema(version.clone()))))
     } else {
-        Err(CatalogError::Conflict(format!("version {} of the schema of {table} does not follow the one before it", version.version)))
+        Err(CatalogError::Conflict(format!(
+            "version {} of the schema of {table} does not follow the one before it",
+            version.version
+        )))
     }
 }
 
 fn unnamed(pipeline: &PipelineId, seq: u64, name: &str, manifest: &FileRef, since: Instant) -> (Key, Record) {
-    (Key::unnamed(pipeline, seq, name), Record::Unnamed(Unnamed { manifest: manifest.clone(), since }))
+    (
+        Key::unnamed(pipeline, seq, name),
+        Record::Unnamed(Unnamed {
+            manifest: manifest.clone(),
+            since,
+        }),
+    )
 }
 
 /// Files of a snapshot that another one took the place of, or that a table started anew without.
-fn unnamed_snapshot(pipeline: &PipelineId, seq: u64, table: &TableName, covers: u64, manifest: &FileRef, since: Instant) -> (Key, Record) {
-    unnamed(pipeline, seq, &format!("{table}.snapshot.{covers:010}"), manifest, since)
+fn unnamed_snapshot(
+    pipeline: &PipelineId,
+    seq: u64,
+    table: &TableName,
+    covers: u64,
+    manifest: &FileRef,
+    since: Instant,
+) -> (Key, Record) {
+    unnamed(
+        pipeline,
+        seq,
+        &format!("{table}.snapshot.{covers:010}"),
+        manifest,
+        since,
+    )
 }
 
 fn seq_conflict(head: &Head, expected: u64) -> CatalogError {
-    CatalogError::Conflict(format!("the pipeline {} is at commit {}, not {expected}", head.pipeline, head.seq))
+    CatalogError::Conflict(format!(
+        "the pipeline {} is at commit {}, not {expected}",
+        head.pipeline, head.seq
+    ))
 }

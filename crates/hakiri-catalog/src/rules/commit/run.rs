@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use hakiri_core::catalog::{CatalogError, CatalogResult, Commit, Committed, Head, Key, Record, RunRecord, RunReport, TableCommit};
+use hakiri_core::catalog::{
+    CatalogError, CatalogResult, Commit, Committed, Head, Key, Record, RunRecord, RunReport, TableCommit,
+};
 use hakiri_core::id::{PipelineId, RunId};
 use hakiri_core::time::Instant;
 
@@ -12,7 +14,13 @@ use crate::rules::{Ask, View, fence};
 pub(super) fn ask(pipeline: &PipelineId, run: &RunId, tables: &[TableCommit]) -> Ask {
     let mut keys = vec![Key::head(pipeline), Key::run(pipeline, run)];
     for table in tables {
-        keys.extend(table.head.schema.iter().flat_map(|version| schema_keys(pipeline, &table.table, version)));
+        keys.extend(
+            table
+                .head
+                .schema
+                .iter()
+                .flat_map(|version| schema_keys(pipeline, &table.table, version)),
+        );
     }
     Ask::keys(keys)
 }
@@ -27,12 +35,25 @@ pub(super) fn ask(pipeline: &PipelineId, run: &RunId, tables: &[TableCommit]) ->
 /// nothing succeeded ends without one, and its report's `seq` is none. In both cases the lease is released, the run is
 /// no longer unfinished, and a scheduled run's tick is done.
 pub(super) fn decide(view: &View, commit: &Commit) -> CatalogResult<Decision<Committed>> {
-    let Commit::Run { pipeline, run, epoch, expected_seq, tables, report, scheduled, new_generation } = commit else {
+    let Commit::Run {
+        pipeline,
+        run,
+        epoch,
+        expected_seq,
+        tables,
+        report,
+        scheduled,
+        new_generation,
+    } = commit
+    else {
         return Err(CatalogError::Conflict("not the commit of a run".to_owned()));
     };
     let mut head = view.head(pipeline);
     if let Some(record) = view.ended(pipeline, run) {
-        return Ok(Decision::nothing(Committed { head, run: Some(record.clone()) }));
+        return Ok(Decision::nothing(Committed {
+            head,
+            run: Some(record.clone()),
+        }));
     }
     fence(&head, run, *epoch)?;
     let started = match view.run(pipeline, run) {
@@ -58,11 +79,24 @@ pub(super) fn decide(view: &View, commit: &Commit) -> CatalogResult<Decision<Com
     } else {
         head.last_tick = head.last_tick.or(Some(report.tick));
     }
-    let report = RunReport { pipeline: pipeline.clone(), run: run.clone(), seq, started, ended: Some(view.now), ..report.clone() };
+    let report = RunReport {
+        pipeline: pipeline.clone(),
+        run: run.clone(),
+        seq,
+        started,
+        ended: Some(view.now),
+        ..report.clone()
+    };
     let record = RunRecord { report, epoch: *epoch };
     records.push((Key::run(pipeline, run), Record::Run(record.clone())));
     records.push((Key::head(pipeline), Record::Head(head.clone())));
-    Ok(Decision::put(Committed { head, run: Some(record) }, records))
+    Ok(Decision::put(
+        Committed {
+            head,
+            run: Some(record),
+        },
+        records,
+    ))
 }
 
 /// Puts the tables into the head. Returns the records that go with it.
@@ -70,23 +104,43 @@ fn commit_tables(view: &View, head: &mut Head, seq: u64, tables: &[TableCommit])
     let pipeline = head.pipeline.clone();
     let mut records = Vec::new();
     let mut seen = BTreeSet::new();
-    for TableCommit { table, head: new, unnamed: left } in tables {
+    for TableCommit {
+        table,
+        head: new,
+        unnamed: left,
+    } in tables
+    {
         if !seen.insert(table) || new.manifest_seq > seq {
-            return Err(CatalogError::Conflict(format!("table {table} cannot be committed twice, nor ahead of commit {seq}")));
+            return Err(CatalogError::Conflict(format!(
+                "table {table} cannot be committed twice, nor ahead of commit {seq}"
+            )));
         }
         let old = head.tables.get(table);
         if let Some(version) = &new.schema {
             let before = old.and_then(|t| t.schema.as_ref()).map(|s| s.version);
             if before.is_some_and(|b| b > version.version) {
-                return Err(CatalogError::Conflict(format!("the schema of {table} is at version {} already", before.unwrap_or(0))));
+                return Err(CatalogError::Conflict(format!(
+                    "the schema of {table} is at version {} already",
+                    before.unwrap_or(0)
+                )));
             }
             records.extend(schema_history(view, &pipeline, table, version, before)?);
         }
-        records.extend(left.iter().map(|manifest| unnamed(&pipeline, seq, table.as_str(), manifest, view.now)));
+        records.extend(
+            left.iter()
+                .map(|manifest| unnamed(&pipeline, seq, table.as_str(), manifest, view.now)),
+        );
         if let Some(snapshot) = old.and_then(|t| t.snapshot.as_ref())
             && new.snapshot.as_ref() != Some(snapshot)
         {
-            records.push(unnamed_snapshot(&pipeline, seq, table, snapshot.covers, &snapshot.manifest, view.now));
+            records.push(unnamed_snapshot(
+                &pipeline,
+                seq,
+                table,
+                snapshot.covers,
+                &snapshot.manifest,
+                view.now,
+            ));
         }
         head.tables.insert(table.clone(), new.clone());
     }

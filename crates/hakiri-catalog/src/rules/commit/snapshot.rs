@@ -29,7 +29,10 @@ pub(super) fn decide(
         return Err(CatalogError::NotFound(format!("table {table} of {pipeline}")));
     };
     if head.generation != generation {
-        return Err(CatalogError::Conflict(format!("{pipeline} is in generation {}, not {generation}", head.generation)));
+        return Err(CatalogError::Conflict(format!(
+            "{pipeline} is in generation {}, not {generation}",
+            head.generation
+        )));
     }
     if old.snapshot.as_ref() == Some(snapshot) {
         return Ok(Decision::nothing(Committed { head, run: None }));
@@ -38,11 +41,17 @@ pub(super) fn decide(
         return Err(CatalogError::Conflict(format!("table {table} has another snapshot")));
     }
     if snapshot.covers > seq || previous.is_some_and(|p| p.covers > snapshot.covers) {
-        return Err(CatalogError::Conflict(format!("a snapshot of {table} cannot cover commit {} (the last one is {seq})", snapshot.covers)));
+        return Err(CatalogError::Conflict(format!(
+            "a snapshot of {table} cannot cover commit {} (the last one is {seq})",
+            snapshot.covers
+        )));
     }
     old.snapshot = Some(snapshot.clone());
     let left = previous.filter(|p| p.manifest != snapshot.manifest);
-    let mut records: Vec<_> = left.map(|p| unnamed_snapshot(pipeline, seq, table, p.covers, &p.manifest, view.now)).into_iter().collect();
+    let mut records: Vec<_> = left
+        .map(|p| unnamed_snapshot(pipeline, seq, table, p.covers, &p.manifest, view.now))
+        .into_iter()
+        .collect();
     records.push((Key::head(pipeline), Record::Head(head.clone())));
     Ok(Decision::put(Committed { head, run: None }, records))
 }

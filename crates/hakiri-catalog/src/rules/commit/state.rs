@@ -17,14 +17,24 @@ pub(super) fn ask(pipeline: &PipelineId, tables: &BTreeMap<TableName, Option<Tab
     let mut keys = vec![Key::head(pipeline)];
     for (table, head) in tables {
         let version = head.as_ref().and_then(|h| h.schema.as_ref());
-        keys.extend(version.into_iter().flat_map(|version| schema_keys(pipeline, table, version)));
+        keys.extend(
+            version
+                .into_iter()
+                .flat_map(|version| schema_keys(pipeline, table, version)),
+        );
     }
-    Ask { keys, last: vec![(Kind::Audit, audit_prefix(Some(pipeline)))] }
+    Ask {
+        keys,
+        last: vec![(Kind::Audit, audit_prefix(Some(pipeline)))],
+    }
 }
 
 /// The run that the change abandons.
 pub(super) fn ask_more(pipeline: &PipelineId, view: &View) -> Vec<Key> {
-    view.head(pipeline).unfinished.map(|run| vec![Key::run(pipeline, &run), Key::plan(pipeline, &run)]).unwrap_or_default()
+    view.head(pipeline)
+        .unfinished
+        .map(|run| vec![Key::run(pipeline, &run), Key::plan(pipeline, &run)])
+        .unwrap_or_default()
 }
 
 /// Sets tables' heads.
@@ -44,7 +54,10 @@ pub(super) fn decide(
     if let Some(lease) = &head.lease
         && lease.expires > view.now
     {
-        return Err(CatalogError::Held { run: lease.run.clone(), until: lease.expires });
+        return Err(CatalogError::Held {
+            run: lease.run.clone(),
+            until: lease.expires,
+        });
     }
     if head.seq != expected_seq {
         return Err(seq_conflict(&head, expected_seq));
@@ -60,7 +73,10 @@ pub(super) fn decide(
             continue;
         };
         if new.manifest_seq > head.seq {
-            return Err(CatalogError::Conflict(format!("table {table} cannot be ahead of commit {}", head.seq)));
+            return Err(CatalogError::Conflict(format!(
+                "table {table} cannot be ahead of commit {}",
+                head.seq
+            )));
         }
         if let Some(version) = &new.schema {
             records.extend(schema_history(view, pipeline, table, version, Some(version.version))?);
@@ -68,14 +84,23 @@ pub(super) fn decide(
         head.tables.insert(table.clone(), new.clone());
     }
     for (i, manifest) in left.iter().enumerate() {
-        records.push(unnamed(pipeline, head.seq, &format!("{i:06}.{}", manifest.sha256.short()), manifest, view.now));
+        records.push(unnamed(
+            pipeline,
+            head.seq,
+            &format!("{i:06}.{}", manifest.sha256.short()),
+            manifest,
+            view.now,
+        ));
     }
     let run = head.unfinished.take();
     if let Some(run) = &run
         && let Some(record) = view.run(pipeline, run)
     {
         let mut record = abandoned(record.clone(), head.epoch, view.now);
-        record.report.tables = view.plan(pipeline, run).map(|plan| given_up(plan, reason)).unwrap_or_default();
+        record.report.tables = view
+            .plan(pipeline, run)
+            .map(|plan| given_up(plan, reason))
+            .unwrap_or_default();
         records.push((Key::run(pipeline, run), Record::Run(record)));
     }
     let audit = Audit {

@@ -2,6 +2,9 @@
 //! how they merge. The engine resolves it from a head and its manifests; the query engine, the DuckDB views, compaction
 //! and `gc` all start from it.
 
+pub mod duckdb;
+mod duckdb_cast;
+
 use crate::id::{PipelineId, TableName};
 use crate::manifest::{FileRef, Merge, Part};
 use crate::schema::SchemaVersion;
