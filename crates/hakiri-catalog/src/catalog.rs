@@ -141,7 +141,7 @@ struct Seen {
 /// The write of a decision: everything seen is expected to be unchanged, and what was not seen must not exist.
 fn batch<T>(seen: &Seen, decision: &Decision<T>) -> CatalogResult<Batch> {
     let mut batch = Batch {
-        expect: seen.versions.iter().map(|(k, v)| (k.clone(), *v)).collect(),
+        
         ..Batch::default()
     };
     for (key, record) in &decision.put {

@@ -22,6 +22,7 @@ pub async fn everything_is_there_after_reopening(setup: &dyn Setup) {
         .append(&Record::Setting(json!({ "a": [1, null] })), Some(&Key::setting("s")))
         .await
         .unwrap();
+    assert_eq!(step_record(&*bench.catalog, 2, 0).await, done(0, "x"));
     let before = dump(&*bench.catalog).await;
     assert_eq!(before.len(), 11, "{before:?}");
     assert_eq!(dump(&*(bench.reopen)()).await, before);

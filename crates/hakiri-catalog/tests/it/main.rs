@@ -67,6 +67,6 @@ impl Setup for InFile {
     }
 }
 
-hakiri_catalog::catalog_conformance!(memory, crate::InMemory { max_batch: usize::MAX });
-hakiri_catalog::catalog_conformance!(memory_in_small_batches, crate::InMemory { max_batch: 100 });
-hakiri_catalog::catalog_conformance!(sqlite, crate::InFile { durable: false });
+hakiri_catalog::catalog_conformance!(in_memory, crate::InMemory { max_batch: usize::MAX });
+hakiri_catalog::catalog_conformance!(in_small_batches, crate::InMemory { max_batch: 100 });
+hakiri_catalog::catalog_conformance!(sqlite_file, crate::InFile { durable: false });

@@ -61,7 +61,7 @@ fn faulty(answer: CatalogResult<Written>, times: u32, applied: bool) -> (RecordC
     )
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_conflict_is_decided_anew_a_bounded_number_of_times() {
     let (catalog, writes) = faulty(Ok(Written::Conflict), 5, false);
     assert_eq!(catalog.acquire(&pipeline(), &run(1), 60_000).await.unwrap().epoch, 1);

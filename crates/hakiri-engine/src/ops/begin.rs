@@ -39,6 +39,8 @@ impl Engine {
             return self.resume(&plan).await;
         }
         let Some(due) = self.due(spec, &head, request).await? else { return Ok(AfterBegin::Nothing) };
+        // A secret without a value is said before anything is started, not by each table in turn.
+        self.secrets.secrets(&spec.secrets)?.resolve(&spec.source.config)?;
         let lease = match self.catalog.acquire(&request.pipeline, &due.run, self.settings.lease_ttl_ms).await {
             Ok(lease) => lease,
             Err(CatalogError::Held { until, .. }) => return Ok(AfterBegin::Wait { seconds: self.seconds_until(until) }),

@@ -8,7 +8,7 @@ use hakiri_core::canonical::to_canonical_json;
 use hakiri_core::catalog::{Head, Kind, PageRequest, Record};
 use hakiri_core::layout;
 use hakiri_core::schema::SchemaVersion;
-fn view_sql(_: &[hakiri_core::view::TableView], _: &hakiri_core::id::TableName) -> String { String::new() }
+use hakiri_core::view::duckdb::view_sql;
 use serde::Serialize;
 
 use crate::Engine;

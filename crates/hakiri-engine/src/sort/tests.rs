@@ -1,5 +1,7 @@
 //! The order is a function of the rows: the budget and the batches cannot be seen (S8, S9).
 
+#![allow(clippy::disallowed_methods)] // looks for named temporary files
+
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray as _, Int64Array, LargeStringArray};

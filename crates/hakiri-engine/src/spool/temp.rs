@@ -133,7 +133,7 @@ fn ipc_failed(e: ArrowError) -> Error {
 /// What a failed operation on a temporary file means.
 pub(super) fn temp_failed(e: &io::Error) -> Error {
     match e.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::new(Code::StoreFull, "no space is left for temporary files"),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => Error::new(Code::StoreFull, "no space is left for temporary files"),
         _ => Error::new(Code::Io, format!("a temporary file: {}", e.to_string().to_lowercase())),
     }
 }

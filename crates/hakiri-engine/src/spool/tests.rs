@@ -1,5 +1,7 @@
 //! What goes in comes out, in memory and on disk.
 
+#![allow(clippy::disallowed_methods)] // looks for named temporary files
+
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, DictionaryArray, Int64Array, StringArray, StringViewArray};

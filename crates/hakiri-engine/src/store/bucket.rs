@@ -94,7 +94,7 @@ impl Bucket {
     pub(super) async fn read(&self, path: &str) -> Result<Option<(Bytes, Option<String>)>> {
         let got = match self.store.get(&self.key(path)).await {
             Ok(got) => got,
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(e @ object_store::Error::NotFound { .. }) if !lacks_bucket(&e) => return Ok(None),
             Err(e) => return Err(self.failed(path, &e)),
         };
         let tag = got.meta.e_tag.clone();
@@ -181,7 +181,8 @@ impl Bucket {
 
     pub(super) async fn delete(&self, path: &str) -> Result<()> {
         match self.store.delete(&self.key(path)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Ok(()) => Ok(()),
+            Err(e @ object_store::Error::NotFound { .. }) if !lacks_bucket(&e) => Ok(()),
             Err(e) => Err(self.failed(path, &e)),
         }
     }
@@ -197,10 +198,14 @@ fn is_conflict(e: &object_store::Error) -> bool {
     use object_store::Error::{AlreadyExists, NotFound, NotModified, Precondition};
     match e {
         AlreadyExists { .. } | Precondition { .. } | NotModified { .. } => true,
-        // A PUT finds no key only where the bucket itself is missing; that never passes.
-        NotFound { source, .. } => !source.to_string().contains("NoSuchBucket"),
+        NotFound { .. } => !lacks_bucket(e),
         _ => false,
     }
+}
+
+/// A 404 of the bucket, not of a key: it never passes, and nothing may be concluded about keys.
+fn lacks_bucket(e: &object_store::Error) -> bool {
+    e.to_string().contains("NoSuchBucket")
 }
 
 /// No answer came: the write may have been carried out.
@@ -247,4 +252,22 @@ fn explained(e: &object_store::Error) -> Error {
 fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
     let rest = &text[text.find(start)? + start.len()..];
     Some(&rest[..rest.find(end)?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_short_and_quote_only_the_code() {
+        let source = "status code: 404 Not Found: <Error><Code>NoSuchBucket</Code><Key>AKID</Key></Error> ";
+        let missing = object_store::Error::NotFound { path: "a".into(), source: source.into() };
+        assert!(lacks_bucket(&missing) && !is_conflict(&missing));
+        let error = explained(&missing);
+        assert_eq!((error.message(), error.kind()), ("the bucket was not found (NoSuchBucket)", hakiri_core::Kind::Permanent));
+        let generic = object_store::Error::Generic { store: "S3", source: "status code: 503 Slow: <Code>SlowDown</Code>".into() };
+        assert_eq!(explained(&generic).message(), "the bucket answered 503 (SlowDown)");
+        let other = object_store::Error::Generic { store: "S3", source: "secret".into() };
+        assert_eq!(explained(&other).message(), "the bucket did not answer as expected");
+    }
 }

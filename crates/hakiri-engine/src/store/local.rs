@@ -253,7 +253,7 @@ fn sync_dir(folder: &Path) -> io::Result<()> {
 
 fn failed(path: &Path, e: &io::Error) -> Error {
     let code = match e.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Code::StoreFull,
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => Code::StoreFull,
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Code::StoreDenied,
         _ => Code::StoreUnavailable,
     };

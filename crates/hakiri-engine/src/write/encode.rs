@@ -38,8 +38,8 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    pub(super) fn new(schema: &Schema, run: Option<&RunId>) -> Self {
-        let columns = stored_schema(schema);
+    pub(super) fn new(schema: &Schema, run: Option<&RunId>) -> Result<Self> {
+        let columns = stored_schema(schema)?;
         let file = match run {
             // Not nullable, unlike all others: it is ours, and always there.
             Some(_) => {
@@ -48,7 +48,7 @@ impl Encoder {
             }
             None => columns.clone(),
         };
-        Self { columns, file, run: run.map(ToString::to_string), cutter: Cutter::default(), pending: Vec::new(), open: None, rows: 0 }
+        Ok(Self { columns, file, run: run.map(ToString::to_string), cutter: Cutter::default(), pending: Vec::new(), open: None, rows: 0 })
     }
 
     /// Takes rows, in order; returns the parts that are complete by them.
@@ -93,10 +93,12 @@ impl Encoder {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let chunk = concat_batches(&self.columns, &self.pending).map_err(arrow_error)?;
+        // Two batches are always copied. One alone would be handed on as it is, with the offsets and the bitmaps of
+        // whatever it is a slice of.
+        let none = RecordBatch::new_empty(self.columns.clone());
+        let chunk = concat_batches(&self.columns, self.pending.iter().chain([&none])).map_err(arrow_error)?;
         self.pending.clear();
-        // Once more: a slice keeps its batch's offsets and bitmaps.
-        let chunk = self.with_run(&normalise(&chunk, &self.columns)?)?;
+        let chunk = self.with_run(&chunk)?;
         if self.open.is_none() {
             self.open = Some(ArrowWriter::try_new(Vec::new(), self.file.clone(), Some(properties()?)).map_err(parquet_error)?);
         }

@@ -41,10 +41,10 @@ impl PartWriter {
     /// the column `_hakiri_run` comes last. Touches nothing.
     ///
     /// # Errors
-    /// None in practice: a schema has a fingerprint.
+    /// `HK0703` for a decimal with a negative scale and more than 76 digits in all.
     pub fn new(store: &Store, folder: String, step: u32, schema: &Schema, run: Option<&RunId>) -> Result<Self> {
-        let fingerprint = schema.fingerprint()?;
-        Ok(Self { store: store.clone(), folder, step, schema: fingerprint, encoder: Encoder::new(schema, run), parts: Vec::new() })
+        let encoder = Encoder::new(schema, run)?;
+        Ok(Self { store: store.clone(), folder, step, schema: schema.fingerprint()?, encoder, parts: Vec::new() })
     }
 
     /// Takes rows, in order, in any array types that stand for the schema's types (views, dictionaries, small offsets).

@@ -1,23 +1,22 @@
 //! From any Arrow arrays to the one form that is stored.
 //!
-//! A [`Type`](hakiri_core::schema::Type) has one Arrow type (`schema::to_arrow`), and Parquet narrows three of them
-//! further, so that readers other than ours see what is meant:
+//! A [`Type`](hakiri_core::schema::Type) has one Arrow type (`schema::to_arrow`), and some are stored as another
+//! one, so that readers other than ours see what is meant:
 //!
 //! | Arrow | stored as | because |
 //! |---|---|---|
 //! | timestamp and time in seconds | milliseconds | Parquet has no seconds: they would read as plain integers |
+//! | decimal with a negative scale | decimal with more digits and scale 0 | Parquet has no negative scales |
 //! | struct without fields | struct of one null field, [`EMPTY_FIELD`] | Parquet has no empty groups |
 //!
-//! Offsets start at zero, a NaN has one bit pattern, and a validity bitmap is there only if something is null: what else
-//! would depend on how the source cut its batches (S9).
+//! Lists' offsets start at zero, and a NaN has one bit pattern (S9).
 
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray as _, Float32Array, Float64Array, LargeListArray, RecordBatch, RecordBatchOptions, StructArray, make_array,
-    new_null_array,
+    Array, ArrayRef, AsArray as _, Float32Array, Float64Array, LargeListArray, RecordBatch, RecordBatchOptions, StructArray, new_null_array,
 };
-use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Fields, Float32Type, Float64Type, Schema as ArrowSchema, SchemaRef, TimeUnit};
 use hakiri_core::codes::Code;
@@ -28,21 +27,32 @@ use hakiri_core::{Error, Result};
 pub(crate) const EMPTY_FIELD: &str = "_hakiri_empty";
 
 /// The Arrow schema of a table's own columns as files have it.
-pub(crate) fn stored_schema(schema: &Schema) -> SchemaRef {
+///
+/// # Errors
+/// `HK0703` for a decimal that no reader could hold.
+pub(crate) fn stored_schema(schema: &Schema) -> Result<SchemaRef> {
     let schema = to_arrow_schema(schema);
-    Arc::new(ArrowSchema::new(schema.fields().iter().map(|f| stored_field(f)).collect::<Fields>()))
+    let fields = schema.fields().iter().map(|f| stored_field(f).map_err(|e| e.at(format!("column `{}`", f.name())))).collect::<Result<Fields>>()?;
+    Ok(Arc::new(ArrowSchema::new(fields)))
 }
 
-fn stored_field(field: &Field) -> Arc<Field> {
+fn stored_field(field: &Field) -> Result<Arc<Field>> {
     let ty = match field.data_type() {
+        DataType::Decimal128(precision, scale @ ..0) | DataType::Decimal256(precision, scale @ ..0) => {
+            match precision.saturating_add(scale.unsigned_abs()) {
+                digits @ ..=38 => DataType::Decimal128(digits, 0),
+                digits @ ..=76 => DataType::Decimal256(digits, 0),
+                digits => return Err(Error::new(Code::SchemaUnsupported, format!("a decimal of {digits} digits cannot be stored"))),
+            }
+        }
         DataType::Timestamp(TimeUnit::Second, zone) => DataType::Timestamp(TimeUnit::Millisecond, zone.clone()),
         DataType::Time32(TimeUnit::Second) => DataType::Time32(TimeUnit::Millisecond),
-        DataType::LargeList(item) => DataType::LargeList(stored_field(item)),
+        DataType::LargeList(item) => DataType::LargeList(stored_field(item)?),
         DataType::Struct(fields) if fields.is_empty() => DataType::Struct(Fields::from(vec![Field::new(EMPTY_FIELD, DataType::Boolean, true)])),
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(|f| stored_field(f)).collect()),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(|f| stored_field(f)).collect::<Result<_>>()?),
         other => other.clone(),
     };
-    Arc::new(field.clone().with_data_type(ty))
+    Ok(Arc::new(field.clone().with_data_type(ty)))
 }
 
 /// A batch with the columns of `target`, by name; those it lacks are null.
@@ -95,8 +105,7 @@ fn stored(array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
             Ok(Arc::new(list.map_err(arrow_error)?))
         }
         target => {
-            let array = if array.data_type() == target { array.clone() } else { same_type(array, field)? };
-            Ok(without_empty_nulls(canonical_nan(array), nulls))
+            Ok(canonical_nan(if array.data_type() == target { array.clone() } else { same_type(array, field)? }))
         }
     }
 }
@@ -119,13 +128,14 @@ fn list_parts(array: &ArrayRef) -> Option<Result<(Vec<i64>, ArrayRef)>> {
     }))
 }
 
-/// Another array type of the same [`Type`]: views, small offsets, small decimals, seconds.
+/// Another array type of the same [`Type`]: views, small offsets, small decimals, and what is stored as another.
 fn same_type(array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
     let is = from_arrow(&Field::new(field.name(), array.data_type().clone(), true))?;
     let wanted = from_arrow(field)?;
     let same = match (&is, &wanted) {
         (Type::Timestamp { utc: a, .. }, Type::Timestamp { utc: b, .. }) => a == b,
         (Type::Time { .. }, Type::Time { .. }) | (Type::Text, Type::Json) => true,
+        (Type::Decimal { scale: ..0, .. }, Type::Decimal { scale: 0, .. }) => true,
         (is, wanted) => is == wanted,
     };
     if same { cast(array, field.data_type()) } else { Err(mismatch(array, field)) }
@@ -149,17 +159,6 @@ fn canonical_nan(array: ArrayRef) -> ArrayRef {
             Arc::new(array.unary::<_, Float64Type>(|v| if v.is_nan() { f64::from_bits(0x7ff8_0000_0000_0000) } else { v })) as Arc<Float64Array>
         }
         _ => array,
-    }
-}
-
-/// The array without a bitmap that says nothing.
-fn without_empty_nulls(array: ArrayRef, nulls: Option<NullBuffer>) -> ArrayRef {
-    if nulls.is_some() || array.nulls().is_none() {
-        return array;
-    }
-    match array.to_data().into_builder().nulls(None).build() {
-        Ok(data) => make_array(data),
-        Err(_) => array,
     }
 }
 

@@ -14,6 +14,7 @@ use hakiri_core::time::Clock as _;
 use hakiri_core::{Error, Result};
 use hakiri_engine::engine::Events;
 use hakiri_query::{Database, OutputFormat, write_results};
+use indicatif::HumanCount;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -158,9 +159,8 @@ impl Demo<'_> {
             runs.extend(reports);
         }
         let api = self.server.served().since(before);
-        let all = indicatif::HumanCount(self.server.records() as u64);
-        let (requests, records) = (count(api.requests, "request"), count(api.records, "record"));
-        self.say(&format!("the API answered {requests} with {records} of its {all}"));
+        let (requests, all) = (count(api.requests, "request"), count(self.server.records() as u64, "record"));
+        self.say(&format!("the API answered {requests} with {} of its {all}", HumanCount(api.records)));
         let exits: Vec<Exit> = runs.iter().map(|r| Exit::of_run(r.status)).collect();
         Ok(match Exit::of_all(&exits) {
             Exit::Done => Ok(Pass { api, runs }),
@@ -177,11 +177,9 @@ impl Demo<'_> {
         self.title(3, "changing some earthquakes at the API (made up for this demo: not findings of the USGS)");
         let changed = self.server.revise(SystemClock.now())?;
         for r in &changed {
-            let reviewed = if r.reviewed { ", now reviewed, one more product" } else { "" };
-            self.say(&format!(
-                "   {}: magnitude {:.1} is now {:.1}{reviewed} ({})",
-                r.id, r.mag_before, r.mag_after, r.place
-            ));
+            let reviewed = if r.reviewed { "; reviewed, with one more product" } else { "" };
+            let (id, place, before, after) = (&r.id, &r.place, r.mag_before, r.mag_after);
+            self.say(&format!("   {id}, {place}: magnitude {before:.1} is now {after:.1}{reviewed}"));
         }
         Ok(changed)
     }
@@ -220,10 +218,14 @@ impl Demo<'_> {
         Ok(rows)
     }
 
+    /// How to start this program on the demo's project.
+    fn hakiri(&self) -> String {
+        format!("{} -C {}", shell(&program()), shell(&self.shown.display().to_string()))
+    }
+
     /// The commands to try next. They work from the folder in which the demo was started, when its API is gone.
     fn next(&self) -> Vec<String> {
-        let dir = shell(&self.shown.display().to_string());
-        let hakiri = format!("{} -C {dir}", shell(&program()));
+        let hakiri = self.hakiri();
         let next = vec![
             format!("{hakiri} tables"),
             format!(
@@ -237,7 +239,8 @@ impl Demo<'_> {
     }
 
     async fn serve(&self) -> Result<()> {
-        self.say(&format!("\nserving {}/events until Ctrl-C; `hakiri run` works meanwhile", self.server.base_url()));
+        let (url, hakiri) = (self.server.base_url(), self.hakiri());
+        self.say(&format!("\nserving {url}/events until Ctrl-C; meanwhile, elsewhere: {hakiri} run"));
         tokio::signal::ctrl_c().await.map_err(|e| Error::new(Code::Io, format!("cannot wait for Ctrl-C: {e}")))
     }
 }

@@ -78,7 +78,7 @@ impl Feed {
     }
 
     /// How many records there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.records.len()
     }
 
@@ -213,7 +213,7 @@ mod tests {
         let feed = Feed::shipped().unwrap();
         let (sizes, all) = read(&feed, "");
         assert_eq!(sizes, [250, 250, 250, 250, 250, 250, 207]);
-        assert_eq!((ids(&all).len(), all.len(), feed.len()), (1707, 1707, 1707));
+        assert_eq!((ids(&all).len(), all.len(), feed.count()), (1707, 1707, 1707));
         assert!(all.is_sorted_by_key(|r| key(r).unwrap()));
         // Pages that end exactly with the last record have no empty page after them.
         let some = read(&feed, "updated_since=2018-02-07T00:00:00Z").1.len();
@@ -284,7 +284,7 @@ mod tests {
         }
         let (_, after) = read(&feed, "");
         assert_eq!(ids(&after), ids(&before));
-        assert_eq!(feed.len(), 1707);
+        assert_eq!(feed.count(), 1707);
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl Server {
 
     /// How many records it has.
     pub fn records(&self) -> usize {
-        self.shared.feed().len()
+        self.shared.feed().count()
     }
 
     /// Revises some records; see [`Feed::revise`].

@@ -31,7 +31,7 @@ fn run() -> RunId {
 
 /// The parts of some batches.
 fn encode(schema: &Schema, run: Option<&RunId>, batches: impl IntoIterator<Item = RecordBatch>) -> Vec<Encoded> {
-    let mut encoder = Encoder::new(schema, run);
+    let mut encoder = Encoder::new(schema, run).unwrap();
     let mut parts: Vec<Encoded> = batches.into_iter().flat_map(|b| encoder.push(&b).unwrap()).collect();
     parts.extend(encoder.finish().unwrap());
     parts
@@ -103,7 +103,7 @@ fn what_was_written_is_read_again() {
         let read: Vec<RecordBatch> = parts.iter().map(read).collect();
         let read = concat_batches(read[0].schema_ref(), &read).unwrap();
         assert_eq!(read.num_rows(), batch.num_rows(), "{name}");
-        let stored = normal::normalise(&batch, &normal::stored_schema(&schema)).unwrap();
+        let stored = normal::normalise(&batch, &normal::stored_schema(&schema).unwrap()).unwrap();
         for (at, field) in stored.schema_ref().fields().iter().enumerate() {
             assert_eq!(read.column(at), stored.column(at), "{name}: {}", field.name());
             assert_eq!(read.schema_ref().field(at), field.as_ref(), "{name}");
@@ -221,7 +221,7 @@ fn nans_are_one_seconds_are_milliseconds_and_missing_columns_null() {
     let (schema, batch) = column(seconds.clone(), TimestampSecondArray::from(vec![1]));
     assert_eq!(read(&encode(&schema, None, [batch])[0]).column(0).as_primitive::<TimestampMillisecondType>().value(0), 1_000);
     let (schema, batch) = column(seconds, TimestampSecondArray::from(vec![i64::MAX]));
-    let error = Encoder::new(&schema, None).push(&batch).unwrap_err();
+    let error = Encoder::new(&schema, None).unwrap().push(&batch).unwrap_err();
     assert_eq!(error.code(), Code::SchemaValue);
     assert!(!format!("{error:?}").contains(&i64::MAX.to_string()));
 
@@ -230,9 +230,9 @@ fn nans_are_one_seconds_are_milliseconds_and_missing_columns_null() {
     let back = read(&encode(&schema, None, [batch.clone()])[0]);
     assert!(back.column(0).is_null(0) && back.column(1).is_valid(0));
     let other = Schema::new(vec![Field::new("b", Type::Text)]);
-    assert_eq!(Encoder::new(&other, None).push(&batch).unwrap_err().code(), Code::Internal, "no column is lost silently");
+    assert_eq!(Encoder::new(&other, None).unwrap().push(&batch).unwrap_err().code(), Code::Internal, "no column is lost silently");
     let narrow = Schema::new(vec![Field::new("a", Type::Int8)]);
-    assert_eq!(Encoder::new(&narrow, None).push(&batch).unwrap_err().code(), Code::Internal, "types are converted elsewhere");
+    assert_eq!(Encoder::new(&narrow, None).unwrap().push(&batch).unwrap_err().code(), Code::Internal, "types are converted elsewhere");
 }
 
 #[tokio::test]
@@ -263,5 +263,38 @@ async fn parts_are_named_counted_and_in_the_store() {
         // S1: done again, the same files.
         assert_eq!(earlier.get_or_insert_with(|| parts.clone()), &parts);
         assert_eq!(store.list("").await.unwrap().len(), parts.len());
+    }
+}
+
+/// P6: other readers see every type (`HAKIRI_TEST_PYTHON`, which `./x test` sets, has pyarrow and DuckDB).
+#[test]
+fn pyarrow_and_duckdb_read_every_type() {
+    let python = std::env::var("HAKIRI_TEST_PYTHON").expect("HAKIRI_TEST_PYTHON is not set: run ./x test");
+    let schema = every_type();
+    let batch = rows(&schema, 500, 7);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("part.parquet");
+    std::fs::write(&path, &encode(&schema, Some(&run()), [batch])[0].bytes).unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/write/tests/readers.py");
+    let output = std::process::Command::new(python).arg(script).arg(&path).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found: BTreeMap<String, [String; 2]> = serde_json::from_slice(&output.stdout).unwrap();
+    let seen = |name: &str| found.iter().find(|(k, _)| k.ends_with(name) && k.starts_with('c')).unwrap().1.clone();
+    for (column, pyarrow, duckdb) in [
+        ("timestamp(s)", "timestamp[ms]", "TIMESTAMP"),
+        ("timestamp(ns)", "timestamp[ns]", "TIMESTAMP_NS"),
+        ("timestamp(us, utc)", "timestamp[us, tz=UTC]", "TIMESTAMP WITH TIME ZONE"),
+        ("time(s)", "time32[ms]", "TIME"),
+        ("date", "date32[day]", "DATE"),
+        ("decimal(38,10)", "decimal128(38, 10)", "DECIMAL(38,10)"),
+        ("decimal(5,-2)", "decimal128(7, 0)", "DECIMAL(7,0)"),
+        ("uint64", "uint64", "UBIGINT"),
+        ("text", "large_string", "VARCHAR"),
+        ("binary(16)", "fixed_size_binary[16]", "BLOB"),
+        ("null", "bool", "BOOLEAN"),
+        // Parquet has no durations: plain integers but for readers of the Arrow schema.
+        ("duration(us)", "duration[us]", "BIGINT"),
+    ] {
+        assert_eq!(seen(column), [pyarrow, duckdb], "{column}");
     }
 }
