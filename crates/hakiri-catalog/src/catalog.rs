@@ -81,9 +81,7 @@ impl<R: Records> RecordCatalog<R> {
         let texts: Vec<String> = keys.iter().map(key::encode).collect();
         let moment = self.records.read(&texts).await?;
         if moment.entries.len() != keys.len() {
-            return Err(CatalogError::Corrupt(
-                "the catalog answered with the wrong number of records".to_owned(),
-            ));
+            return Err(CatalogError::Corrupt("the catalog answered with the wrong number of records".to_owned()));
         }
         for ((key, text), entry) in keys.iter().zip(texts).zip(moment.entries) {
             seen.versions.insert(text, entry.as_ref().map(|e| e.version));
@@ -91,11 +89,7 @@ impl<R: Records> RecordCatalog<R> {
                 seen.records.insert(key.clone(), stored::decode(key, &entry.text)?);
             }
         }
-        Ok(View {
-            now: moment.now,
-            records: seen.records.clone(),
-            last: seen.last.clone(),
-        })
+        Ok(View { now: moment.now, records: seen.records.clone(), last: seen.last.clone() })
     }
 
     async fn simple<T, F>(&self, ask: &Ask, decide: F) -> CatalogResult<T>
@@ -110,8 +104,7 @@ impl<R: Records> RecordCatalog<R> {
     async fn create(&self, records: &[(Key, Record)]) -> CatalogResult<()> {
         for chunk in records.chunks(self.records.max_batch().clamp(1, PAGE)) {
             let ask = Ask::keys(chunk.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>());
-            self.simple(&ask, |view| rules::append::create(view, chunk.iter().cloned()))
-                .await?;
+            self.simple(&ask, |view| rules::append::create(view, chunk.iter().cloned())).await?;
         }
         Ok(())
     }
@@ -140,10 +133,7 @@ struct Seen {
 
 /// The write of a decision: everything seen is expected to be unchanged, and what was not seen must not exist.
 fn batch<T>(seen: &Seen, decision: &Decision<T>) -> CatalogResult<Batch> {
-    let mut batch = Batch {
-        
-        ..Batch::default()
-    };
+    let mut batch = Batch { expect: seen.versions.iter().map(|(k, v)| (k.clone(), *v)).collect(), ..Batch::default() };
     for (key, record) in &decision.put {
         let text = key::encode(key);
         if !seen.versions.contains_key(&text) {
@@ -162,16 +152,12 @@ fn known_key(text: &str) -> CatalogResult<Key> {
 #[async_trait]
 impl<R: Records> Catalog for RecordCatalog<R> {
     async fn acquire(&self, pipeline: &PipelineId, run: &RunId, ttl_ms: i64) -> CatalogResult<Lease> {
-        self.simple(&rules::lease::ask(pipeline, run), |view| {
-            rules::lease::acquire(view, pipeline, run, ttl_ms)
-        })
-        .await
+        self.simple(&rules::lease::ask(pipeline, run), |view| rules::lease::acquire(view, pipeline, run, ttl_ms)).await
     }
 
     async fn renew(&self, pipeline: &PipelineId, run: &RunId, epoch: u64, ttl_ms: i64) -> CatalogResult<Lease> {
         let ask = Ask::keys([Key::head(pipeline)]);
-        self.simple(&ask, |view| rules::lease::renew(view, pipeline, run, epoch, ttl_ms))
-            .await
+        self.simple(&ask, |view| rules::lease::renew(view, pipeline, run, epoch, ttl_ms)).await
     }
 
     async fn put_plan(&self, plan: &Plan, epoch: u64) -> CatalogResult<Plan> {
@@ -180,25 +166,18 @@ impl<R: Records> Catalog for RecordCatalog<R> {
         if steps.len() + ask.keys.len() > self.records.max_batch() {
             // Step records first: once the plan is there, all of its steps are. Those of a plan that then loses lie
             // idle, since nothing can be claimed of a run without a plan.
-            self.simple(&ask, |view| {
-                rules::plan::put(view, plan, epoch, &[]).map(|d| Decision::nothing(d.answer))
-            })
-            .await?;
+            self.simple(&ask, |view| rules::plan::put(view, plan, epoch, &[]).map(|d| Decision::nothing(d.answer)))
+                .await?;
             for chunk in steps.chunks(self.records.max_batch().max(1)) {
                 let keys = Ask::keys(chunk.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>());
                 let missing = |view: &View| {
-                    chunk
-                        .iter()
-                        .filter(|(key, _)| view.record(key).is_none())
-                        .cloned()
-                        .collect::<Vec<_>>()
+                    chunk.iter().filter(|(key, _)| view.record(key).is_none()).cloned().collect::<Vec<_>>()
                 };
                 self.simple(&keys, |view| Ok(Decision::put((), missing(view)))).await?;
             }
             steps.clear();
         }
-        self.simple(&ask, |view| rules::plan::put(view, plan, epoch, &steps))
-            .await
+        self.simple(&ask, |view| rules::plan::put(view, plan, epoch, &steps)).await
     }
 
     async fn claim_step(
@@ -211,10 +190,7 @@ impl<R: Records> Catalog for RecordCatalog<R> {
         ttl_ms: i64,
     ) -> CatalogResult<Claim> {
         let ask = rules::step::ask(pipeline, run, step);
-        self.simple(&ask, |view| {
-            rules::step::claim(view, pipeline, run, epoch, step, worker, ttl_ms)
-        })
-        .await
+        self.simple(&ask, |view| rules::step::claim(view, pipeline, run, epoch, step, worker, ttl_ms)).await
     }
 
     async fn report_step(&self, report: &StepReport) -> CatalogResult<StepRecord> {
@@ -227,24 +203,15 @@ impl<R: Records> Catalog for RecordCatalog<R> {
             // Deleting is idempotent, so that many keys may go in several batches.
             let mut done = None;
             for chunk in keys.chunks(self.records.max_batch().saturating_sub(1).clamp(1, PAGE)) {
-                let part = Commit::Forget {
-                    pipeline: pipeline.clone(),
-                    keys: chunk.to_vec(),
-                };
-                done = Some(
-                    self.simple(&rules::commit::ask(&part), |view| rules::commit::decide(view, &part))
-                        .await?,
-                );
+                let part = Commit::Forget { pipeline: pipeline.clone(), keys: chunk.to_vec() };
+                done = Some(self.simple(&rules::commit::ask(&part), |view| rules::commit::decide(view, &part)).await?);
             }
             if let Some(done) = done {
                 return Ok(done);
             }
         }
         let more = |view: &View| rules::commit::ask_more(commit, view);
-        self.transact(&rules::commit::ask(commit), more, |view| {
-            rules::commit::decide(view, commit)
-        })
-        .await
+        self.transact(&rules::commit::ask(commit), more, |view| rules::commit::decide(view, commit)).await
     }
 
     async fn get(&self, key: &Key) -> CatalogResult<Option<Record>> {
@@ -255,13 +222,7 @@ impl<R: Records> Catalog for RecordCatalog<R> {
     async fn list(&self, page: &PageRequest) -> CatalogResult<Page> {
         let after = page.after.as_ref().map(key::encode);
         let prefix = key::prefix(page.kind, &page.prefix);
-        self.page(&Scan::new(
-            &prefix,
-            after.as_deref(),
-            page.limit.clamp(1, PAGE),
-            page.newest_first,
-        ))
-        .await
+        self.page(&Scan::new(&prefix, after.as_deref(), page.limit.clamp(1, PAGE), page.newest_first)).await
     }
 
     async fn append(&self, record: &Record, key: Option<&Key>) -> CatalogResult<()> {
@@ -272,11 +233,7 @@ impl<R: Records> Catalog for RecordCatalog<R> {
     async fn export(&self, after: Option<&Key>) -> CatalogResult<ExportPage> {
         let after = after.map(key::encode);
         let Page { entries, more } = self.page(&Scan::new("", after.as_deref(), PAGE, false)).await?;
-        let next = if more {
-            entries.last().map(|(key, _)| key.clone())
-        } else {
-            None
-        };
+        let next = if more { entries.last().map(|(key, _)| key.clone()) } else { None };
         Ok(ExportPage { entries, next })
     }
 

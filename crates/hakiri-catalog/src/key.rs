@@ -28,10 +28,7 @@ pub fn encode(key: &Key) -> String {
 
 /// What all keys of a kind start with whose first parts are these.
 pub fn prefix(kind: Kind, parts: &[String]) -> String {
-    let kind = KINDS
-        .iter()
-        .find(|(k, _)| *k == kind)
-        .map_or("8other", |(_, text)| text);
+    let kind = KINDS.iter().find(|(k, _)| *k == kind).map_or("8other", |(_, text)| text);
     let mut text = String::with_capacity(kind.len() + 1 + parts.iter().map(|p| p.len() + 1).sum::<usize>());
     text.push_str(kind);
     text.push(END);
@@ -54,10 +51,7 @@ pub fn decode(text: &str) -> Option<Key> {
     let mut pieces = text.strip_suffix(END)?.split(END);
     let kind = pieces.next()?;
     let (kind, _) = KINDS.iter().find(|(_, text)| *text == kind)?;
-    Some(Key {
-        kind: *kind,
-        parts: pieces.map(unescape).collect::<Option<_>>()?,
-    })
+    Some(Key { kind: *kind, parts: pieces.map(unescape).collect::<Option<_>>()? })
 }
 
 fn unescape(piece: &str) -> Option<String> {
@@ -82,10 +76,7 @@ mod tests {
     use super::*;
 
     fn key(kind: Kind, parts: &[&str]) -> Key {
-        Key {
-            kind,
-            parts: parts.iter().map(|p| (*p).to_owned()).collect(),
-        }
+        Key { kind, parts: parts.iter().map(|p| (*p).to_owned()).collect() }
     }
 
     #[test]
@@ -126,15 +117,7 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_none() {
-        for text in [
-            "",
-            "head",
-            "0head",
-            "0head\u{1}a",
-            "nope\u{1}",
-            "0head\u{1}\u{2}\u{1}",
-            "0head\u{1}\u{2}x\u{1}",
-        ] {
+        for text in ["", "head", "0head", "0head\u{1}a", "nope\u{1}", "0head\u{1}\u{2}\u{1}", "0head\u{1}\u{2}x\u{1}"] {
             assert_eq!(decode(text), None, "{text:?}");
         }
     }

@@ -30,12 +30,7 @@ struct State {
 impl Memory {
     /// An empty one. `id` is the catalog's identity.
     pub fn new(clock: Arc<dyn Clock>, id: &str) -> Self {
-        Self {
-            state: Arc::default(),
-            clock,
-            id: id.to_owned(),
-            max_batch: usize::MAX,
-        }
+        Self { state: Arc::default(), clock, id: id.to_owned(), max_batch: usize::MAX }
     }
 
     /// Behaves as a backend whose batches may touch only so many keys.
@@ -55,31 +50,18 @@ impl Memory {
 impl Records for Memory {
     async fn read(&self, keys: &[String]) -> CatalogResult<Moment> {
         let state = self.state();
-        Ok(Moment {
-            now: self.clock.now(),
-            entries: keys.iter().map(|k| state.records.get(k).cloned()).collect(),
-        })
+        Ok(Moment { now: self.clock.now(), entries: keys.iter().map(|k| state.records.get(k).cloned()).collect() })
     }
 
     async fn write(&self, batch: &Batch) -> CatalogResult<Written> {
         let mut state = self.state();
-        if batch
-            .expect
-            .iter()
-            .any(|(key, version)| state.records.get(key).map(|e| e.version) != *version)
-        {
+        if batch.expect.iter().any(|(key, version)| state.records.get(key).map(|e| e.version) != *version) {
             return Ok(Written::Conflict);
         }
         state.revision += 1;
         let version = state.revision;
         for (key, text) in &batch.put {
-            state.records.insert(
-                key.clone(),
-                Entry {
-                    version,
-                    text: text.clone(),
-                },
-            );
+            state.records.insert(key.clone(), Entry { version, text: text.clone() });
         }
         for key in &batch.delete {
             state.records.remove(key);
@@ -89,18 +71,12 @@ impl Records for Memory {
 
     async fn scan(&self, scan: &Scan) -> CatalogResult<Scanned> {
         if scan.from >= scan.to {
-            return Ok(Scanned {
-                entries: Vec::new(),
-                more: false,
-            });
+            return Ok(Scanned { entries: Vec::new(), more: false });
         }
         let state = self.state();
         let range = state.records.range(scan.from.clone()..scan.to.clone());
-        let mut range: Box<dyn Iterator<Item = (&String, &Entry)>> = if scan.reverse {
-            Box::new(range.rev())
-        } else {
-            Box::new(range)
-        };
+        let mut range: Box<dyn Iterator<Item = (&String, &Entry)>> =
+            if scan.reverse { Box::new(range.rev()) } else { Box::new(range) };
         let (mut entries, mut bytes) = (Vec::new(), 0);
         while entries.len() < scan.limit && bytes < scan.bytes {
             let Some((key, entry)) = range.next() else {
@@ -109,19 +85,11 @@ impl Records for Memory {
             bytes += entry.text.len();
             entries.push((key.clone(), entry.text.clone()));
         }
-        Ok(Scanned {
-            more: range.next().is_some(),
-            entries,
-        })
+        Ok(Scanned { more: range.next().is_some(), entries })
     }
 
     async fn info(&self) -> CatalogResult<Info> {
-        Ok(Info {
-            adapter: "memory",
-            version: VERSION,
-            id: self.id.clone(),
-            now: self.clock.now(),
-        })
+        Ok(Info { adapter: "memory", version: VERSION, id: self.id.clone(), now: self.clock.now() })
     }
 
     fn max_batch(&self) -> usize {

@@ -32,10 +32,7 @@ pub struct Recording {
 impl Recording {
     /// Records the calls to a catalog.
     pub fn new(inner: Arc<dyn Catalog>) -> Self {
-        Self {
-            inner,
-            calls: Arc::default(),
-        }
+        Self { inner, calls: Arc::default() }
     }
 
     /// The calls so far.
@@ -49,11 +46,7 @@ impl Recording {
         arguments: String,
         result: CatalogResult<T>,
     ) -> CatalogResult<T> {
-        let call = Call {
-            method,
-            arguments,
-            result: format!("{result:?}"),
-        };
+        let call = Call { method, arguments, result: format!("{result:?}") };
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
         result
     }
@@ -86,11 +79,7 @@ impl Catalog for Recording {
         ttl_ms: i64,
     ) -> CatalogResult<Claim> {
         let result = self.inner.claim_step(pipeline, run, epoch, step, worker, ttl_ms).await;
-        self.note(
-            "claim_step",
-            format!("{pipeline} {run} {epoch} {step} {worker} {ttl_ms}"),
-            result,
-        )
+        self.note("claim_step", format!("{pipeline} {run} {epoch} {step} {worker} {ttl_ms}"), result)
     }
 
     async fn report_step(&self, report: &StepReport) -> CatalogResult<StepRecord> {

@@ -83,22 +83,14 @@ impl Scan {
     /// before it when `reverse`.
     pub fn new(prefix: &str, after: Option<&str>, limit: usize, reverse: bool) -> Self {
         // A prefix ends with U+0001, which no key of another prefix does in its place.
-        let end = prefix
-            .strip_suffix('\u{1}')
-            .map_or_else(|| "\u{10ffff}".to_owned(), |p| format!("{p}\u{2}"));
+        let end = prefix.strip_suffix('\u{1}').map_or_else(|| "\u{10ffff}".to_owned(), |p| format!("{p}\u{2}"));
         let (mut from, mut to) = (prefix.to_owned(), end);
         match after {
             Some(after) if reverse => to = to.min(after.to_owned()),
             Some(after) => from = from.max(format!("{after}\u{0}")),
             None => {}
         }
-        Self {
-            from,
-            to,
-            reverse,
-            limit,
-            bytes: 4 << 20,
-        }
+        Self { from, to, reverse, limit, bytes: 4 << 20 }
     }
 }
 

@@ -253,6 +253,17 @@ pub struct TableCommit {
     pub unnamed: Option<FileRef>,
 }
 
+/// A snapshot of one table that takes the place of another, or of runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotCommit {
+    /// The table.
+    pub table: TableName,
+    /// The snapshot before it.
+    pub previous: Option<SnapshotHead>,
+    /// The new one.
+    pub snapshot: SnapshotHead,
+}
+
 /// A conditional, atomic change of a pipeline's head.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "commit", rename_all = "snake_case")]
@@ -276,18 +287,15 @@ pub enum Commit {
         /// Whether the run starts a new generation (`--full`).
         new_generation: bool,
     },
-    /// Names a snapshot. Without the lease; `Conflict` unless snapshot and generation are the expected ones.
+    /// Names snapshots that cover one commit: of one table, or of a parent and its children, which count only together.
+    /// Without the lease; `Conflict` unless generation and snapshots are the expected ones.
     Snapshot {
         /// The pipeline.
         pipeline: PipelineId,
-        /// The table.
-        table: TableName,
-        /// The generation it was made in.
+        /// The generation they were made in.
         generation: u64,
-        /// The snapshot before it.
-        previous: Option<SnapshotHead>,
-        /// The new one.
-        snapshot: SnapshotHead,
+        /// The tables, each once.
+        tables: Vec<SnapshotCommit>,
     },
     /// Sets state by hand: `state rewind`, `state reset`, `drop`, `moved`. `Held` while a lease is live. Raises
     /// generation and epoch, so that an unfinished run is abandoned.
@@ -348,6 +356,10 @@ pub enum Kind {
 pub struct Unnamed {
     /// The newest manifest of the chain that was left behind.
     pub manifest: FileRef,
+    /// The chain ends before the manifest of this commit: it and those before it had stopped being named earlier, by the
+    /// snapshot that covered them. 0 for a whole chain.
+    #[serde(default)]
+    pub above: u64,
     /// When, by the catalog's clock.
     pub since: Instant,
 }

@@ -12,8 +12,10 @@
 //! ops::commit  manifests, one catalog commit, derived files              (store, catalog, store)
 //! ```
 //!
-//! [`orchestrate`] drives the three operations in process; it only obeys `next`.
+//! [`orchestrate`] drives the three operations in process; it only obeys `next`. [`compact`] puts snapshots in the place of
+//! runs, [`gc`] deletes what nothing names any more.
 
+pub mod compact;
 pub mod engine;
 pub mod gc;
 pub mod intake;
@@ -26,6 +28,8 @@ pub mod sort;
 pub mod spool;
 pub mod state;
 pub mod store;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod typing;
 pub mod write;
 

@@ -54,6 +54,7 @@ impl Engine {
         for table in tables {
             let old = table_head(&head, table)?;
             unnamed.extend(old.manifest);
+            unnamed.extend(old.snapshot.map(|s| s.manifest));
             changes.insert(table.clone(), None);
         }
         let head = self.set_state(&head, changes, unnamed, format!("drop {} tables", tables.len())).await?;

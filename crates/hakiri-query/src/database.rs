@@ -138,6 +138,7 @@ impl Database {
     /// statement that only reads; `HK0804` when it cannot be carried out.
     pub async fn query(&self, sql: &str) -> Result<QueryResult> {
         let words = statement::words(sql)?;
+        statement::starts_reading(&words)?;
         let mut names = Names::default();
         for (table, schema) in self.tables.iter().filter(|(table, _)| statement::mentions(&words, table)) {
             names.add(table);
@@ -165,7 +166,11 @@ impl Database {
         let (references, _) = resolve_table_references(statement, false).map_err(|e| errors::of_planning(&e))?;
         for reference in references {
             let found = match &reference {
-                TableReference::Bare { table } => self.tables.keys().any(|t| t.eq_ignore_ascii_case(table)),
+                TableReference::Bare { table } => {
+                    // Functions such as `generate_series`; none of them reads a file.
+                    let function = self.context.state_ref().read().table_functions().contains_key(table.as_ref());
+                    function || self.tables.keys().any(|t| t.eq_ignore_ascii_case(table))
+                }
                 // `main.t`, `hakiri.main.t` and the information schema.
                 other => self.context.table_provider(other.clone()).await.is_ok(),
             };

@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::TokenizerError;
 use hakiri_core::Error;
 use hakiri_core::codes::Code;
+use parquet::errors::ParquetError;
 
 /// An error of reading SQL.
 pub(crate) fn of_parser(error: &ParserError) -> Error {
@@ -44,19 +45,40 @@ pub(crate) fn of_running(error: &DataFusionError) -> Error {
         DataFusionError::ResourcesExhausted(_) => {
             Error::new(Code::QueryFailed, "the query needs more memory than it may use").with_hint("raise --memory, or ask for less: fewer columns, a filter, a smaller group by")
         }
-        DataFusionError::ObjectStore(error) => match error.as_ref() {
-            object_store::Error::NotFound { path, .. } => Error::new(Code::StoreMissing, format!("{path} is not there")),
-            object_store::Error::PermissionDenied { path, .. } | object_store::Error::Unauthenticated { path, .. } => Error::new(Code::StoreDenied, format!("{path} may not be read")),
-            _ => Error::new(Code::StoreUnavailable, "a part could not be read from the store"),
+        DataFusionError::ObjectStore(error) => of_store(error),
+        DataFusionError::ParquetError(error) => match error.as_ref() {
+            // The reader wraps what the store says.
+            ParquetError::External(inner) => match inner.downcast_ref::<object_store::Error>() {
+                Some(error) => of_store(error),
+                None => Error::new(Code::StoreUnavailable, "a part could not be read from the store"),
+            },
+            other => of_parquet_text(&other.to_string()),
         },
-        DataFusionError::ParquetError(error) if error.to_string().contains("Object Store error") || error.to_string().contains("not found") => {
-            Error::new(Code::StoreUnavailable, "a part could not be read from the store")
-        }
-        DataFusionError::ParquetError(_) => Error::new(Code::StoreDamaged, "a part cannot be read as Parquet"),
         DataFusionError::IoError(error) if error.kind() == std::io::ErrorKind::StorageFull => Error::new(Code::StoreFull, "the folder for temporary files is full"),
         DataFusionError::IoError(error) => Error::new(Code::Io, format!("a temporary file: {}", error.kind())),
         other => Error::new(Code::QueryFailed, reason(other)).with_hint("use try_cast for values that may not convert, nullif for divisors that may be zero; filter the rows"),
     }
+}
+
+fn of_store(error: &object_store::Error) -> Error {
+    match error {
+        object_store::Error::NotFound { path, .. } => Error::new(Code::StoreMissing, format!("{path} is not there")),
+        object_store::Error::PermissionDenied { path, .. } | object_store::Error::Unauthenticated { path, .. } => {
+            Error::new(Code::StoreDenied, format!("{path} may not be read"))
+        }
+        _ => Error::new(Code::StoreUnavailable, "a part could not be read from the store"),
+    }
+}
+
+/// DataFusion's reader keeps only the text of what the store said.
+fn of_parquet_text(text: &str) -> Error {
+    if let Some((path, _)) = text.split_once("Object at location ").and_then(|(_, rest)| rest.split_once(" not found")) {
+        return Error::new(Code::StoreMissing, format!("{path} is not there"));
+    }
+    if text.contains("Generic ") || text.contains("Object Store error") {
+        return Error::new(Code::StoreUnavailable, "a part could not be read from the store");
+    }
+    Error::new(Code::StoreDamaged, "a part cannot be read as Parquet")
 }
 
 /// What went wrong with a value, without the value.
@@ -120,6 +142,9 @@ fn of_plan_text(text: &str) -> Error {
     let lower = text.to_lowercase();
     if lower.starts_with("invalid function") || lower.contains("table function") {
         return Error::new(Code::QueryTable, lower_first(text).replace("\n", " ")).with_hint("use another function");
+    }
+    if lower.contains("not found in struct") {
+        return Error::new(Code::QueryTable, lower_first(text)).with_hint("use one of the struct's fields: `hakiri schema TABLE` lists them");
     }
     if ["ddl not supported", "dml not supported", "statement not supported"].iter().any(|t| lower.contains(t)) {
         return Error::new(Code::QueryForbidden, "only queries are allowed");

@@ -76,11 +76,7 @@ pub struct Broken {
 impl Broken {
     /// Breaks a catalog.
     pub fn new(inner: Arc<dyn Catalog>, defect: Defect) -> Self {
-        Self {
-            inner,
-            defect,
-            cache: Mutex::default(),
-        }
+        Self { inner, defect, cache: Mutex::default() }
     }
 
     async fn head(&self, pipeline: &PipelineId) -> Head {
@@ -101,15 +97,7 @@ impl Broken {
 
     async fn break_commit(&self, commit: &Commit) -> Commit {
         let mut commit = commit.clone();
-        if let Commit::Run {
-            pipeline,
-            run,
-            epoch,
-            expected_seq,
-            tables,
-            ..
-        } = &mut commit
-        {
+        if let Commit::Run { pipeline, run, epoch, expected_seq, tables, .. } = &mut commit {
             match self.defect {
                 Defect::StaleEpochAccepted | Defect::EpochNotRaised => {
                     let newest = self.head(pipeline).await.epoch;
@@ -124,13 +112,8 @@ impl Broken {
                 Defect::RenumberedSchemas => {
                     for table in tables {
                         let prefix = vec![pipeline.to_string(), table.table.to_string()];
-                        let page = PageRequest {
-                            kind: Kind::Schema,
-                            prefix,
-                            after: None,
-                            limit: 1000,
-                            newest_first: false,
-                        };
+                        let page =
+                            PageRequest { kind: Kind::Schema, prefix, after: None, limit: 1000, newest_first: false };
                         let known = self.inner.list(&page).await.map_or(0, |p| p.entries.len() as u64);
                         if let Some(schema) = &mut table.head.schema {
                             schema.version = known + 1;
@@ -149,15 +132,10 @@ impl Catalog for Broken {
     async fn acquire(&self, pipeline: &PipelineId, run: &RunId, ttl_ms: i64) -> CatalogResult<Lease> {
         let before = self.head(pipeline).await.epoch;
         match self.inner.acquire(pipeline, run, ttl_ms).await {
-            Ok(lease) if self.defect == Defect::EpochNotRaised => Ok(Lease {
-                epoch: before.max(1),
-                ..lease
-            }),
-            Err(CatalogError::Held { until, .. }) if self.defect == Defect::LiveLeaseTaken => Ok(Lease {
-                run: run.clone(),
-                epoch: before + 1,
-                expires: until,
-            }),
+            Ok(lease) if self.defect == Defect::EpochNotRaised => Ok(Lease { epoch: before.max(1), ..lease }),
+            Err(CatalogError::Held { until, .. }) if self.defect == Defect::LiveLeaseTaken => {
+                Ok(Lease { run: run.clone(), epoch: before + 1, expires: until })
+            }
             other => other,
         }
     }
@@ -184,17 +162,8 @@ impl Catalog for Broken {
         let (_, epoch) = self.let_in(pipeline, run, epoch).await;
         match self.inner.claim_step(pipeline, run, epoch, step, worker, ttl_ms).await {
             Ok(Claim::Later { until }) if self.defect == Defect::SharedClaim => {
-                let status = StepStatus::Claimed {
-                    worker: worker.to_owned(),
-                    until,
-                };
-                Ok(Claim::Yours {
-                    record: StepRecord {
-                        status,
-                        ..StepRecord::new(step)
-                    },
-                    died: false,
-                })
+                let status = StepStatus::Claimed { worker: worker.to_owned(), until };
+                Ok(Claim::Yours { record: StepRecord { status, ..StepRecord::new(step) }, died: false })
             }
             other => other,
         }
@@ -205,20 +174,12 @@ impl Catalog for Broken {
             return Ok(report.record.clone());
         }
         let (_, epoch) = self.let_in(&report.pipeline, &report.run, report.epoch).await;
-        let stored = self
-            .inner
-            .report_step(&StepReport {
-                epoch,
-                ..report.clone()
-            })
-            .await?;
-        Ok(
-            if self.defect == Defect::LastResultWins && report.record.status.is_final() {
-                report.record.clone()
-            } else {
-                stored
-            },
-        )
+        let stored = self.inner.report_step(&StepReport { epoch, ..report.clone() }).await?;
+        Ok(if self.defect == Defect::LastResultWins && report.record.status.is_final() {
+            report.record.clone()
+        } else {
+            stored
+        })
     }
 
     async fn commit(&self, commit: &Commit) -> CatalogResult<Committed> {
@@ -235,20 +196,14 @@ impl Catalog for Broken {
                 unnamed: Vec::new(),
                 reason: "again".to_owned(),
             };
-            return Ok(Committed {
-                run: Some(record),
-                ..self.inner.commit(&again).await?
-            });
+            return Ok(Committed { run: Some(record), ..self.inner.commit(&again).await? });
         }
         let result = self.inner.commit(&self.break_commit(commit).await).await;
         if let (Err(_), Commit::Run { pipeline, tables, .. }, Defect::LeftoversOfRefusal) =
             (&result, commit, self.defect)
         {
             let schema = |t: &hakiri_core::catalog::TableCommit| {
-                t.head
-                    .schema
-                    .clone()
-                    .map(|s| (Key::schema(pipeline, &t.table, s.version), Record::Schema(s)))
+                t.head.schema.clone().map(|s| (Key::schema(pipeline, &t.table, s.version), Record::Schema(s)))
             };
             let entries = tables.iter().filter_map(schema).collect();
             let _ = self.inner.import(&ExportPage { entries, next: None }).await;
@@ -259,9 +214,9 @@ impl Catalog for Broken {
     async fn get(&self, key: &Key) -> CatalogResult<Option<Record>> {
         let record = self.inner.get(key).await?;
         match record {
-            Some(record) if self.defect == Defect::StaleReads && key.kind == Kind::Head => Ok(Some(
-                self.cache.lock().unwrap().entry(key.clone()).or_insert(record).clone(),
-            )),
+            Some(record) if self.defect == Defect::StaleReads && key.kind == Kind::Head => {
+                Ok(Some(self.cache.lock().unwrap().entry(key.clone()).or_insert(record).clone()))
+            }
             other => Ok(other),
         }
     }

@@ -25,10 +25,7 @@ pub async fn a_listing_sees_what_another_client_wrote(setup: &dyn Setup) {
     let other = (bench.reopen)();
     for n in 1..=5_i64 {
         whole(&*bench.catalog, n, 1).await.unwrap();
-        assert_eq!(
-            list(&*other, Kind::Run, &["crm"]).await.len(),
-            usize::try_from(n).unwrap()
-        );
+        assert_eq!(list(&*other, Kind::Run, &["crm"]).await.len(), usize::try_from(n).unwrap());
     }
 }
 
@@ -57,19 +54,10 @@ pub async fn racing_acquires_have_one_winner(setup: &dyn Setup) {
 /// One compare-and-swap: `true` when this one was first.
 async fn swap(catalog: &dyn Catalog) -> bool {
     let head = head(catalog).await;
-    let mut counted = head
-        .tables
-        .get(&table("crm_a"))
-        .cloned()
-        .unwrap_or_else(|| table_head("crm_a", 0, 1));
-    let Some(Cursor::Integer { value }) = &mut counted.cursor else {
-        panic!("no counter")
-    };
+    let mut counted = head.tables.get(&table("crm_a")).cloned().unwrap_or_else(|| table_head("crm_a", 0, 1));
+    let Some(Cursor::Integer { value }) = &mut counted.cursor else { panic!("no counter") };
     *value += 1;
-    match catalog
-        .commit(&state(&head, BTreeMap::from([(table("crm_a"), Some(counted))])))
-        .await
-    {
+    match catalog.commit(&state(&head, BTreeMap::from([(table("crm_a"), Some(counted))]))).await {
         Ok(committed) => {
             assert_eq!(committed.head.seq, head.seq + 1);
             true
@@ -97,10 +85,7 @@ pub async fn eight_workers_swap_a_hundred_times_each(setup: &dyn Setup) {
     }
     let head = head(&*bench.catalog).await;
     assert_eq!((head.seq, head.generation, head.epoch), (800, 800, 800));
-    assert_eq!(
-        head.tables[&table("crm_a")].cursor,
-        Some(Cursor::Integer { value: 800 })
-    );
+    assert_eq!(head.tables[&table("crm_a")].cursor, Some(Cursor::Integer { value: 800 }));
     let audits = list(&*bench.catalog, Kind::Audit, &["crm"]).await;
     let seqs: BTreeSet<u64> = audits
         .iter()

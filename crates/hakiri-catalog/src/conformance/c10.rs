@@ -11,11 +11,7 @@ use super::fixture::*;
 
 async fn settings(catalog: &dyn Catalog, count: usize) -> Vec<Key> {
     let keys: Vec<Key> = (0..count).map(|i| Key::setting(&format!("s{i:05}"))).collect();
-    let entries = keys
-        .iter()
-        .enumerate()
-        .map(|(i, key)| (key.clone(), Record::Setting(json!(i))))
-        .collect();
+    let entries = keys.iter().enumerate().map(|(i, key)| (key.clone(), Record::Setting(json!(i)))).collect();
     catalog.import(&ExportPage { entries, next: None }).await.unwrap();
     keys
 }
@@ -25,13 +21,7 @@ async fn pages(catalog: &dyn Catalog, limit: usize, newest_first: bool) -> (Vec<
     loop {
         let after = keys.last().cloned();
         let page = catalog
-            .list(&PageRequest {
-                kind: Kind::Setting,
-                prefix: Vec::new(),
-                after,
-                limit,
-                newest_first,
-            })
+            .list(&PageRequest { kind: Kind::Setting, prefix: Vec::new(), after, limit, newest_first })
             .await
             .unwrap();
         assert!(page.entries.len() <= limit.clamp(1, 1000));
@@ -63,37 +53,16 @@ pub async fn a_listing_goes_backwards(setup: &dyn Setup) {
 
 pub async fn a_listing_keeps_to_its_prefix(setup: &dyn Setup) {
     let bench = setup.bench().await;
-    let keys: Vec<Key> = [
-        ["a", "x"],
-        ["a", "y"],
-        ["a-b", "x"],
-        ["a\u{1}", "x"],
-        ["aa", "x"],
-        ["", "x"],
-        ["b", ""],
-    ]
-    .iter()
-    .map(|parts| Key {
-        kind: Kind::Setting,
-        parts: parts.iter().map(|p| (*p).to_owned()).collect(),
-    })
-    .collect();
-    let entries = keys
+    let keys: Vec<Key> = [["a", "x"], ["a", "y"], ["a-b", "x"], ["a\u{1}", "x"], ["aa", "x"], ["", "x"], ["b", ""]]
         .iter()
-        .map(|key| (key.clone(), Record::Setting(json!(key.parts))))
+        .map(|parts| Key { kind: Kind::Setting, parts: parts.iter().map(|p| (*p).to_owned()).collect() })
         .collect();
+    let entries = keys.iter().map(|key| (key.clone(), Record::Setting(json!(key.parts)))).collect();
     bench.catalog.import(&ExportPage { entries, next: None }).await.unwrap();
     for first in ["a", "a-b", "a\u{1}", "aa", "", "b", "c"] {
-        let expected: Vec<_> = keys
-            .iter()
-            .filter(|k| k.parts[0] == first)
-            .map(|k| (k.clone(), Record::Setting(json!(k.parts))))
-            .collect();
-        assert_eq!(
-            list(&*bench.catalog, Kind::Setting, &[first]).await,
-            expected,
-            "{first:?}"
-        );
+        let expected: Vec<_> =
+            keys.iter().filter(|k| k.parts[0] == first).map(|k| (k.clone(), Record::Setting(json!(k.parts)))).collect();
+        assert_eq!(list(&*bench.catalog, Kind::Setting, &[first]).await, expected, "{first:?}");
     }
     assert_eq!(list(&*bench.catalog, Kind::Audit, &[]).await, Vec::new());
 }
@@ -111,10 +80,7 @@ pub async fn ten_thousand_runs_are_listed_in_pages(setup: &dyn Setup) {
             ended: Some(tick(n)),
             tables: Vec::new(),
         };
-        (
-            Key::run(&pipeline(), &run(n)),
-            Record::Run(RunRecord { report, epoch: 1 }),
-        )
+        (Key::run(&pipeline(), &run(n)), Record::Run(RunRecord { report, epoch: 1 }))
     };
     for chunk in 0..10 {
         let entries = (chunk * 1000..(chunk + 1) * 1000).map(record).collect();
@@ -124,13 +90,8 @@ pub async fn ten_thousand_runs_are_listed_in_pages(setup: &dyn Setup) {
     assert_eq!(all.len(), 10_000);
     // Runs are named by their ticks: newest last.
     assert_eq!((&all[0], &all[9_999]), (&record(0), &record(9_999)));
-    let page = PageRequest {
-        kind: Kind::Run,
-        prefix: vec!["crm".to_owned()],
-        after: None,
-        limit: 20,
-        newest_first: true,
-    };
+    let page =
+        PageRequest { kind: Kind::Run, prefix: vec!["crm".to_owned()], after: None, limit: 20, newest_first: true };
     let newest = bench.catalog.list(&page).await.unwrap();
     assert!(newest.more);
     assert_eq!(newest.entries, (9_980..10_000).rev().map(record).collect::<Vec<_>>());
@@ -145,10 +106,7 @@ pub async fn a_plan_of_a_mebibyte(setup: &dyn Setup) {
     }
     assert!(serde_json::to_vec(&big).unwrap().len() > 1 << 20);
     bench.catalog.put_plan(&big, lease.epoch).await.unwrap();
-    assert_eq!(
-        (bench.reopen)().get(&Key::plan(&pipeline(), &run(1))).await.unwrap(),
-        Some(Record::Plan(big))
-    );
+    assert_eq!((bench.reopen)().get(&Key::plan(&pipeline(), &run(1))).await.unwrap(), Some(Record::Plan(big)));
 }
 
 pub async fn a_step_record_of_a_mebibyte(setup: &dyn Setup) {
@@ -158,11 +116,7 @@ pub async fn a_step_record_of_a_mebibyte(setup: &dyn Setup) {
         claim(&*bench.catalog, 1, lease.epoch, step, "w").await.unwrap();
         let mut record = working(step, "w", 0);
         record.progress = Some(json!({ "seen": "x".repeat(1 << 20) }));
-        let stored = bench
-            .catalog
-            .report_step(&says(1, lease.epoch, "w", record))
-            .await
-            .unwrap();
+        let stored = bench.catalog.report_step(&says(1, lease.epoch, "w", record)).await.unwrap();
         assert_eq!(step_record(&*bench.catalog, 1, step).await, stored);
         assert!(matches!(stored.status, StepStatus::Claimed { .. }));
     }
@@ -174,10 +128,7 @@ pub async fn a_step_record_of_a_mebibyte(setup: &dyn Setup) {
 pub async fn a_thousand_steps(setup: &dyn Setup) {
     let bench = setup.bench().await;
     let (_, lease) = start(&*bench.catalog, 1, 1000).await;
-    assert_eq!(
-        list(&*bench.catalog, Kind::Step, &["crm", run(1).as_str()]).await.len(),
-        1000
-    );
+    assert_eq!(list(&*bench.catalog, Kind::Step, &["crm", run(1).as_str()]).await.len(), 1000);
     claim(&*bench.catalog, 1, lease.epoch, 999, "w").await.unwrap();
 }
 
@@ -185,11 +136,7 @@ pub async fn two_hundred_tables_in_one_commit(setup: &dyn Setup) {
     let bench = setup.bench().await;
     let (plan, lease) = start(&*bench.catalog, 1, 1).await;
     let tables = (0..200).map(|i| table_commit(&format!("crm_{i}"), 1, 1)).collect();
-    let committed = bench
-        .catalog
-        .commit(&commit_of(&plan, lease.epoch, tables))
-        .await
-        .unwrap();
+    let committed = bench.catalog.commit(&commit_of(&plan, lease.epoch, tables)).await.unwrap();
     assert_eq!(committed.head.tables.len(), 200);
     assert_eq!(head(&*bench.catalog).await, committed.head);
     assert_eq!(list(&*bench.catalog, Kind::Schema, &["crm"]).await.len(), 200);
@@ -219,11 +166,7 @@ pub async fn names_and_texts_of_any_language(setup: &dyn Setup) {
     }
     let mut sorted: Vec<_> = texts.map(Key::setting).to_vec();
     sorted.sort();
-    let listed: Vec<_> = list(&*bench.catalog, Kind::Setting, &[])
-        .await
-        .into_iter()
-        .map(|(key, _)| key)
-        .collect();
+    let listed: Vec<_> = list(&*bench.catalog, Kind::Setting, &[]).await.into_iter().map(|(key, _)| key).collect();
     assert_eq!(listed, sorted);
 }
 
@@ -239,12 +182,7 @@ pub async fn a_setting_is_created_once(setup: &dyn Setup) {
 }
 
 fn audit(text: &str) -> Record {
-    Record::Audit(Audit {
-        action: text.to_owned(),
-        pipeline: Some(pipeline()),
-        at: None,
-        detail: json!({}),
-    })
+    Record::Audit(Audit { action: text.to_owned(), pipeline: Some(pipeline()), at: None, detail: json!({}) })
 }
 
 pub async fn audit_entries_are_numbered_and_dated(setup: &dyn Setup) {
@@ -255,9 +193,7 @@ pub async fn audit_entries_are_numbered_and_dated(setup: &dyn Setup) {
     let entries = list(&*bench.catalog, Kind::Audit, &["crm"]).await;
     let now = bench.catalog.info().await.unwrap().now;
     for (i, (_, record)) in entries.iter().enumerate() {
-        let Record::Audit(entry) = record else {
-            panic!("{record:?}")
-        };
+        let Record::Audit(entry) = record else { panic!("{record:?}") };
         assert_eq!(entry.action, i.to_string());
         assert!(entry.at.is_some_and(|at| at <= now));
     }
@@ -279,11 +215,8 @@ pub async fn racing_audit_entries_are_all_kept(setup: &dyn Setup) {
     for task in tasks {
         task.await.unwrap();
     }
-    let mut actions: Vec<_> = list(&*bench.catalog, Kind::Audit, &["crm"])
-        .await
-        .into_iter()
-        .map(|(_, r)| format!("{r:?}"))
-        .collect();
+    let mut actions: Vec<_> =
+        list(&*bench.catalog, Kind::Audit, &["crm"]).await.into_iter().map(|(_, r)| format!("{r:?}")).collect();
     actions.sort();
     actions.dedup();
     assert_eq!(actions.len(), 60);
@@ -307,18 +240,8 @@ pub async fn other_kinds_cannot_be_appended(setup: &dyn Setup) {
 
 pub async fn what_is_not_there_is_none(setup: &dyn Setup) {
     let bench = setup.bench().await;
-    for key in [
-        Key::head(&pipeline()),
-        Key::setting(""),
-        Key::schema(&pipeline(), &table("t"), 1),
-    ] {
+    for key in [Key::head(&pipeline()), Key::setting(""), Key::schema(&pipeline(), &table("t"), 1)] {
         assert_eq!(bench.catalog.get(&key).await.unwrap(), None);
     }
-    assert_eq!(
-        bench.catalog.export(None).await.unwrap(),
-        ExportPage {
-            entries: Vec::new(),
-            next: None
-        }
-    );
+    assert_eq!(bench.catalog.export(None).await.unwrap(), ExportPage { entries: Vec::new(), next: None });
 }

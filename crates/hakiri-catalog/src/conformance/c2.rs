@@ -22,9 +22,7 @@ async fn versions(catalog: &dyn Catalog, name: &str) -> Vec<u64> {
 async fn refused(setup: &dyn Setup, first: u64, then: u64) {
     let bench = setup.bench().await;
     for version in 1..=first {
-        whole(&*bench.catalog, i64::try_from(version).unwrap(), version)
-            .await
-            .unwrap();
+        whole(&*bench.catalog, i64::try_from(version).unwrap(), version).await.unwrap();
     }
     let (plan, lease) = start(&*bench.catalog, 99, 1).await;
     let before = dump(&*bench.catalog).await;
@@ -38,10 +36,7 @@ pub async fn versions_are_kept_in_order(setup: &dyn Setup) {
     // Beyond ten, so that an order by text would show.
     for version in 1..=12 {
         whole(&*bench.catalog, version, version.unsigned_abs()).await.unwrap();
-        assert_eq!(
-            versions(&*bench.catalog, "crm_a").await,
-            (1..=version.unsigned_abs()).collect::<Vec<_>>()
-        );
+        assert_eq!(versions(&*bench.catalog, "crm_a").await, (1..=version.unsigned_abs()).collect::<Vec<_>>());
     }
 }
 
@@ -61,15 +56,9 @@ pub async fn other_columns_under_a_number_are_refused(setup: &dyn Setup) {
     let (plan, lease) = start(&*bench.catalog, 2, 1).await;
     let mut changed = table_commit("crm_a", 2, 1);
     changed.head.schema = Some(schema_as(1, 1, Type::Int64));
-    let result = bench
-        .catalog
-        .commit(&commit_of(&plan, lease.epoch, vec![changed]))
-        .await;
+    let result = bench.catalog.commit(&commit_of(&plan, lease.epoch, vec![changed])).await;
     assert!(matches!(result, Err(CatalogError::Conflict(_))), "{result:?}");
-    assert_eq!(
-        list(&*bench.catalog, Kind::Schema, &["crm", "crm_a"]).await[0].1,
-        Record::Schema(schema(1))
-    );
+    assert_eq!(list(&*bench.catalog, Kind::Schema, &["crm", "crm_a"]).await[0].1, Record::Schema(schema(1)));
 }
 
 pub async fn the_same_version_again_is_fine(setup: &dyn Setup) {
@@ -95,27 +84,16 @@ pub async fn a_dropped_table_keeps_its_history(setup: &dyn Setup) {
     let bench = setup.bench().await;
     whole(&*bench.catalog, 1, 1).await.unwrap();
     let old = whole(&*bench.catalog, 2, 2).await.unwrap().head;
-    bench
-        .catalog
-        .commit(&state(&old, BTreeMap::from([(table("crm_a"), None)])))
-        .await
-        .unwrap();
+    bench.catalog.commit(&state(&old, BTreeMap::from([(table("crm_a"), None)]))).await.unwrap();
     assert_eq!(versions(&*bench.catalog, "crm_a").await, [1, 2]);
     // Made anew, it goes on behind its history, or with a version of it.
     let (plan, lease) = start(&*bench.catalog, 3, 1).await;
     let mut other = table_commit("crm_a", plan.base_seq + 1, 1);
     other.head.schema = Some(schema_as(1, 1, Type::Int64));
-    let result = bench
-        .catalog
-        .commit(&commit_of(&plan, lease.epoch, vec![other.clone()]))
-        .await;
+    let result = bench.catalog.commit(&commit_of(&plan, lease.epoch, vec![other.clone()])).await;
     assert!(matches!(result, Err(CatalogError::Conflict(_))), "{result:?}");
     other.head.schema = Some(schema_as(3, 1, Type::Int64));
-    bench
-        .catalog
-        .commit(&commit_of(&plan, lease.epoch, vec![other]))
-        .await
-        .unwrap();
+    bench.catalog.commit(&commit_of(&plan, lease.epoch, vec![other])).await.unwrap();
     assert_eq!(versions(&*bench.catalog, "crm_a").await, [1, 2, 3]);
 }
 
@@ -130,11 +108,7 @@ pub async fn a_renamed_table_goes_on_with_its_number(setup: &dyn Setup) {
     let (plan, lease) = start(&*bench.catalog, 3, 1).await;
     bench
         .catalog
-        .commit(&commit_of(
-            &plan,
-            lease.epoch,
-            vec![table_commit("crm_b", plan.base_seq + 1, 3)],
-        ))
+        .commit(&commit_of(&plan, lease.epoch, vec![table_commit("crm_b", plan.base_seq + 1, 3)]))
         .await
         .unwrap();
     assert_eq!(versions(&*bench.catalog, "crm_b").await, [2, 3]);

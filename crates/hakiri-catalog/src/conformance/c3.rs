@@ -33,23 +33,14 @@ pub async fn the_same_run_keeps_its_epoch(setup: &dyn Setup) {
     assert!(again.expires > first.expires, "acquiring again extends");
     bench.time.pass(60_001).await;
     // Expired, but nobody came.
-    assert_eq!(
-        bench.catalog.acquire(&pipeline(), &run(1), 60_000).await.unwrap().epoch,
-        1
-    );
+    assert_eq!(bench.catalog.acquire(&pipeline(), &run(1), 60_000).await.unwrap().epoch, 1);
 }
 
 pub async fn another_run_waits_for_a_live_lease(setup: &dyn Setup) {
     let bench = setup.bench().await;
     let lease = bench.catalog.acquire(&pipeline(), &run(1), 60_000).await.unwrap();
     let held = bench.catalog.acquire(&pipeline(), &run(2), 60_000).await;
-    assert_eq!(
-        held,
-        Err(CatalogError::Held {
-            run: run(1),
-            until: lease.expires
-        })
-    );
+    assert_eq!(held, Err(CatalogError::Held { run: run(1), until: lease.expires }));
     assert_eq!(head(&*bench.catalog).await.epoch, 1);
 }
 
@@ -70,42 +61,22 @@ pub async fn an_expired_lease_still_renews(setup: &dyn Setup) {
     let bench = setup.bench().await;
     let lease = bench.catalog.acquire(&pipeline(), &run(1), 60_000).await.unwrap();
     bench.time.pass(3_600_000).await;
-    let renewed = bench
-        .catalog
-        .renew(&pipeline(), &run(1), lease.epoch, 60_000)
-        .await
-        .unwrap();
+    let renewed = bench.catalog.renew(&pipeline(), &run(1), lease.epoch, 60_000).await.unwrap();
     assert_eq!(renewed.epoch, lease.epoch);
-    assert!(matches!(
-        bench.catalog.acquire(&pipeline(), &run(2), 60_000).await,
-        Err(CatalogError::Held { .. })
-    ));
+    assert!(matches!(bench.catalog.acquire(&pipeline(), &run(2), 60_000).await, Err(CatalogError::Held { .. })));
 }
 
 pub async fn an_expired_lease_still_commits(setup: &dyn Setup) {
     let bench = setup.bench().await;
     let (plan, lease) = start(&*bench.catalog, 1, 1).await;
     bench.time.pass(3_600_000).await;
-    assert_eq!(
-        bench
-            .catalog
-            .commit(&commit_a(&plan, lease.epoch, 1))
-            .await
-            .unwrap()
-            .head
-            .seq,
-        1
-    );
+    assert_eq!(bench.catalog.commit(&commit_a(&plan, lease.epoch, 1)).await.unwrap().head.seq, 1);
 }
 
 pub async fn a_stale_epoch_cannot_renew(setup: &dyn Setup) {
     let (bench, _, first, second) = stale(setup).await;
     for ttl in [60_000, 0] {
-        fenced(
-            bench.catalog.renew(&pipeline(), &run(1), first.epoch, ttl).await,
-            first.epoch,
-            second.epoch,
-        );
+        fenced(bench.catalog.renew(&pipeline(), &run(1), first.epoch, ttl).await, first.epoch, second.epoch);
     }
     assert_eq!(head(&*bench.catalog).await.lease, Some(second));
 }
@@ -116,27 +87,15 @@ pub async fn a_stale_epoch_cannot_plan(setup: &dyn Setup) {
     bench.time.pass(60_001).await;
     let second = bench.catalog.acquire(&pipeline(), &run(2), 60_000).await.unwrap();
     let plan = plan(&head(&*bench.catalog).await, 1, 1);
-    fenced(
-        bench.catalog.put_plan(&plan, first.epoch).await,
-        first.epoch,
-        second.epoch,
-    );
+    fenced(bench.catalog.put_plan(&plan, first.epoch).await, first.epoch, second.epoch);
     // Nor may a run plan with another's epoch.
-    fenced(
-        bench.catalog.put_plan(&plan, second.epoch).await,
-        second.epoch,
-        second.epoch,
-    );
+    fenced(bench.catalog.put_plan(&plan, second.epoch).await, second.epoch, second.epoch);
     assert_eq!(head(&*bench.catalog).await.unfinished, None);
 }
 
 pub async fn a_stale_epoch_cannot_claim(setup: &dyn Setup) {
     let (bench, _, first, second) = stale(setup).await;
-    fenced(
-        claim(&*bench.catalog, 1, first.epoch, 0, "w").await,
-        first.epoch,
-        second.epoch,
-    );
+    fenced(claim(&*bench.catalog, 1, first.epoch, 0, "w").await, first.epoch, second.epoch);
 }
 
 pub async fn a_stale_epoch_cannot_report(setup: &dyn Setup) {
@@ -146,25 +105,14 @@ pub async fn a_stale_epoch_cannot_report(setup: &dyn Setup) {
     bench.time.pass(60_001).await;
     let second = bench.catalog.acquire(&pipeline(), &run(2), 60_000).await.unwrap();
     let before = dump(&*bench.catalog).await;
-    fenced(
-        bench
-            .catalog
-            .report_step(&says(1, first.epoch, "w", done(0, "late")))
-            .await,
-        first.epoch,
-        second.epoch,
-    );
+    fenced(bench.catalog.report_step(&says(1, first.epoch, "w", done(0, "late"))).await, first.epoch, second.epoch);
     assert_eq!(dump(&*bench.catalog).await, before);
 }
 
 pub async fn a_stale_epoch_cannot_commit(setup: &dyn Setup) {
     let (bench, plan, first, second) = stale(setup).await;
     let before = dump(&*bench.catalog).await;
-    fenced(
-        bench.catalog.commit(&commit_a(&plan, first.epoch, 1)).await,
-        first.epoch,
-        second.epoch,
-    );
+    fenced(bench.catalog.commit(&commit_a(&plan, first.epoch, 1)).await, first.epoch, second.epoch);
     assert_eq!(dump(&*bench.catalog).await, before);
 }
 
@@ -190,10 +138,7 @@ pub async fn a_release_ends_the_epoch_for_everyone(setup: &dyn Setup) {
     bench.catalog.renew(&pipeline(), &run(1), first.epoch, 0).await.unwrap();
     // Releasing again is harmless, and nobody can plan on a lease that is gone.
     bench.catalog.renew(&pipeline(), &run(1), first.epoch, 0).await.unwrap();
-    let planned = bench
-        .catalog
-        .put_plan(&plan(&head(&*bench.catalog).await, 1, 1), first.epoch)
-        .await;
+    let planned = bench.catalog.put_plan(&plan(&head(&*bench.catalog).await, 1, 1), first.epoch).await;
     assert!(matches!(planned, Err(CatalogError::Conflict(_))), "{planned:?}");
     assert!(bench.catalog.acquire(&pipeline(), &run(1), 60_000).await.unwrap().epoch > first.epoch);
 }
@@ -202,11 +147,7 @@ pub async fn an_unfinished_run_takes_its_lease_up_again(setup: &dyn Setup) {
     let bench = setup.bench().await;
     let (_, lease) = start(&*bench.catalog, 1, 1).await;
     bench.catalog.renew(&pipeline(), &run(1), lease.epoch, 0).await.unwrap();
-    let again = bench
-        .catalog
-        .renew(&pipeline(), &run(1), lease.epoch, 60_000)
-        .await
-        .unwrap();
+    let again = bench.catalog.renew(&pipeline(), &run(1), lease.epoch, 60_000).await.unwrap();
     assert_eq!(again.epoch, lease.epoch);
     assert_eq!(head(&*bench.catalog).await.lease, Some(again));
 }
@@ -214,24 +155,8 @@ pub async fn an_unfinished_run_takes_its_lease_up_again(setup: &dyn Setup) {
 pub async fn a_renewal_never_shortens(setup: &dyn Setup) {
     let bench = setup.bench().await;
     let lease = bench.catalog.acquire(&pipeline(), &run(1), 600_000).await.unwrap();
-    assert_eq!(
-        bench
-            .catalog
-            .renew(&pipeline(), &run(1), lease.epoch, 1_000)
-            .await
-            .unwrap()
-            .expires,
-        lease.expires
-    );
-    assert_eq!(
-        bench
-            .catalog
-            .acquire(&pipeline(), &run(1), 1_000)
-            .await
-            .unwrap()
-            .expires,
-        lease.expires
-    );
+    assert_eq!(bench.catalog.renew(&pipeline(), &run(1), lease.epoch, 1_000).await.unwrap().expires, lease.expires);
+    assert_eq!(bench.catalog.acquire(&pipeline(), &run(1), 1_000).await.unwrap().expires, lease.expires);
 }
 
 pub async fn expiry_is_by_the_catalogs_clock(setup: &dyn Setup) {
@@ -239,11 +164,7 @@ pub async fn expiry_is_by_the_catalogs_clock(setup: &dyn Setup) {
     let lease = bench.catalog.acquire(&pipeline(), &run(1), 60_000).await.unwrap();
     assert!((58_000..=60_000).contains(&expires_in(&bench.catalog, &lease).await));
     bench.time.pass(30_000).await;
-    let renewed = bench
-        .catalog
-        .renew(&pipeline(), &run(1), lease.epoch, 60_000)
-        .await
-        .unwrap();
+    let renewed = bench.catalog.renew(&pipeline(), &run(1), lease.epoch, 60_000).await.unwrap();
     assert!((58_000..=60_000).contains(&expires_in(&bench.catalog, &renewed).await));
 }
 
@@ -258,21 +179,9 @@ pub async fn an_ended_run_gets_no_lease(setup: &dyn Setup) {
 pub async fn renewing_for_an_ended_run_changes_nothing(setup: &dyn Setup) {
     let bench = setup.bench().await;
     let (plan, lease) = start(&*bench.catalog, 1, 1).await;
-    let head_after = bench
-        .catalog
-        .commit(&commit_a(&plan, lease.epoch, 1))
-        .await
-        .unwrap()
-        .head;
-    let over = bench
-        .catalog
-        .renew(&pipeline(), &run(1), lease.epoch, 60_000)
-        .await
-        .unwrap();
+    let head_after = bench.catalog.commit(&commit_a(&plan, lease.epoch, 1)).await.unwrap().head;
+    let over = bench.catalog.renew(&pipeline(), &run(1), lease.epoch, 60_000).await.unwrap();
     assert!(over.expires <= bench.catalog.info().await.unwrap().now);
     assert_eq!(head(&*bench.catalog).await, head_after);
-    assert_eq!(
-        run_record(&*bench.catalog, 1).await.unwrap().report.status,
-        RunStatus::Succeeded
-    );
+    assert_eq!(run_record(&*bench.catalog, 1).await.unwrap().report.status, RunStatus::Succeeded);
 }

@@ -1,6 +1,6 @@
 //! C5: a commit is idempotent by the run's own record, for ever.
 
-use hakiri_core::catalog::{Commit, SnapshotHead};
+use hakiri_core::catalog::{Commit, SnapshotCommit, SnapshotHead};
 
 use super::Setup;
 use super::fixture::*;
@@ -11,10 +11,7 @@ pub async fn a_repeated_commit_answers_with_the_first(setup: &dyn Setup) {
     let first = bench.catalog.commit(&commit_a(&plan, lease.epoch, 1)).await.unwrap();
     let all = dump(&*bench.catalog).await;
     bench.time.pass(1_000).await;
-    assert_eq!(
-        (bench.reopen)().commit(&commit_a(&plan, lease.epoch, 1)).await.unwrap(),
-        first
-    );
+    assert_eq!((bench.reopen)().commit(&commit_a(&plan, lease.epoch, 1)).await.unwrap(), first);
     // Also when it says something else: the record decides.
     let other = commit_of(&plan, lease.epoch, vec![table_commit("crm_b", 1, 1)]);
     assert_eq!(bench.catalog.commit(&other).await.unwrap(), first);
@@ -40,15 +37,8 @@ pub async fn a_commit_is_remembered_after_later_runs(setup: &dyn Setup) {
 pub async fn a_repeated_commit_of_a_failed_run_is_remembered(setup: &dyn Setup) {
     let bench = setup.bench().await;
     let (plan, lease) = start(&*bench.catalog, 1, 1).await;
-    let first = bench
-        .catalog
-        .commit(&commit_of(&plan, lease.epoch, Vec::new()))
-        .await
-        .unwrap();
-    assert_eq!(
-        bench.catalog.commit(&commit_a(&plan, lease.epoch, 1)).await.unwrap(),
-        first
-    );
+    let first = bench.catalog.commit(&commit_of(&plan, lease.epoch, Vec::new())).await.unwrap();
+    assert_eq!(bench.catalog.commit(&commit_a(&plan, lease.epoch, 1)).await.unwrap(), first);
     assert_eq!(head(&*bench.catalog).await.seq, 0);
 }
 
@@ -72,16 +62,11 @@ pub async fn racing_commits_of_one_run_make_one_number(setup: &dyn Setup) {
 pub async fn a_repeated_snapshot_is_harmless(setup: &dyn Setup) {
     let bench = setup.bench().await;
     whole(&*bench.catalog, 1, 1).await.unwrap();
-    let snapshot = SnapshotHead {
-        covers: 1,
-        manifest: file("s"),
-    };
+    let snapshot = SnapshotHead { covers: 1, manifest: file("s") };
     let commit = Commit::Snapshot {
         pipeline: pipeline(),
-        table: table("crm_a"),
         generation: 0,
-        previous: None,
-        snapshot,
+        tables: vec![SnapshotCommit { table: table("crm_a"), previous: None, snapshot }],
     };
     let first = bench.catalog.commit(&commit).await.unwrap();
     assert_eq!(bench.catalog.commit(&commit).await.unwrap(), first);

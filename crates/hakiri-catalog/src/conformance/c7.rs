@@ -12,16 +12,8 @@ pub async fn everything_is_there_after_reopening(setup: &dyn Setup) {
     whole(&*bench.catalog, 1, 1).await.unwrap();
     let (_, lease) = start(&*bench.catalog, 2, 3).await;
     claim(&*bench.catalog, 2, lease.epoch, 0, "a").await.unwrap();
-    bench
-        .catalog
-        .report_step(&says(2, lease.epoch, "a", done(0, "x")))
-        .await
-        .unwrap();
-    bench
-        .catalog
-        .append(&Record::Setting(json!({ "a": [1, null] })), Some(&Key::setting("s")))
-        .await
-        .unwrap();
+    bench.catalog.report_step(&says(2, lease.epoch, "a", done(0, "x"))).await.unwrap();
+    bench.catalog.append(&Record::Setting(json!({ "a": [1, null] })), Some(&Key::setting("s"))).await.unwrap();
     assert_eq!(step_record(&*bench.catalog, 2, 0).await, done(0, "x"));
     let before = dump(&*bench.catalog).await;
     assert_eq!(before.len(), 11, "{before:?}");
@@ -43,8 +35,5 @@ pub async fn an_identity_stays(setup: &dyn Setup) {
     whole(&*bench.catalog, 1, 1).await.unwrap();
     let again = (bench.reopen)().info().await.unwrap();
     assert!(!info.id.is_empty() && info.version >= 1);
-    assert_eq!(
-        (&again.id, again.version, again.adapter),
-        (&info.id, info.version, info.adapter)
-    );
+    assert_eq!((&again.id, again.version, again.adapter), (&info.id, info.version, info.adapter));
 }

@@ -21,25 +21,14 @@ async fn filled(catalog: &dyn Catalog) {
     }
     catalog.commit(&commit).await.unwrap();
     catalog
-        .append(
-            &Record::Setting(json!({ "größe": 1.5, "n": u64::MAX, "日本": null })),
-            Some(&Key::setting("ключ")),
-        )
+        .append(&Record::Setting(json!({ "größe": 1.5, "n": u64::MAX, "日本": null })), Some(&Key::setting("ключ")))
         .await
         .unwrap();
-    let audit = Audit {
-        action: "note".to_owned(),
-        pipeline: None,
-        at: None,
-        detail: json!(["x"]),
-    };
+    let audit = Audit { action: "note".to_owned(), pipeline: None, at: None, detail: json!(["x"]) };
     catalog.append(&Record::Audit(audit), None).await.unwrap();
     let (_, lease) = start(catalog, 4, 3).await;
     claim(catalog, 4, lease.epoch, 1, "w").await.unwrap();
-    catalog
-        .report_step(&says(4, lease.epoch, "w", done(1, "x")))
-        .await
-        .unwrap();
+    catalog.report_step(&says(4, lease.epoch, "w", done(1, "x"))).await.unwrap();
     catalog.renew(&pipeline(), &run(4), lease.epoch, 0).await.unwrap();
 }
 
@@ -103,18 +92,8 @@ pub async fn an_imported_run_goes_on(setup: &dyn Setup) {
     copy(&*from.catalog, &*to.catalog).await;
     let lease = to.catalog.acquire(&pipeline(), &run(4), 60_000).await.unwrap();
     assert_eq!(lease.epoch, head(&*from.catalog).await.epoch + 1);
-    let Some(Record::Plan(plan)) = to.catalog.get(&Key::plan(&pipeline(), &run(4))).await.unwrap() else {
-        panic!()
-    };
-    assert_eq!(
-        to.catalog
-            .commit(&commit_a(&plan, lease.epoch, 3))
-            .await
-            .unwrap()
-            .head
-            .seq,
-        plan.base_seq + 1
-    );
+    let Some(Record::Plan(plan)) = to.catalog.get(&Key::plan(&pipeline(), &run(4))).await.unwrap() else { panic!() };
+    assert_eq!(to.catalog.commit(&commit_a(&plan, lease.epoch, 3)).await.unwrap().head.seq, plan.base_seq + 1);
 }
 
 pub async fn an_export_is_in_the_order_of_keys(setup: &dyn Setup) {

@@ -39,10 +39,7 @@ pub fn tick(n: i64) -> Instant {
 }
 
 pub fn file(name: &str) -> FileRef {
-    FileRef {
-        path: format!("tables/{name}"),
-        sha256: Hash::of(name.as_bytes()),
-    }
+    FileRef { path: format!("tables/{name}"), sha256: Hash::of(name.as_bytes()) }
 }
 
 /// Version `n` of a schema: `n` columns.
@@ -52,39 +49,24 @@ pub fn schema(n: u64) -> SchemaVersion {
 
 pub fn schema_as(version: u64, columns: u64, ty: Type) -> SchemaVersion {
     let schema = Schema::new((0..columns).map(|i| Field::new(format!("c{i}"), ty.clone())).collect());
-    SchemaVersion {
-        version,
-        fingerprint: schema.fingerprint().unwrap(),
-        schema,
-    }
+    SchemaVersion { version, fingerprint: schema.fingerprint().unwrap(), schema }
 }
 
 pub fn table_head(name: &str, seq: u64, version: u64) -> TableHead {
     TableHead {
         source_table: name.to_owned(),
-        cursor: Some(Cursor::Integer {
-            value: i64::try_from(seq).unwrap(),
-        }),
+        cursor: Some(Cursor::Integer { value: i64::try_from(seq).unwrap() }),
         manifest: Some(file(&format!("{name}/{seq}"))),
         manifest_seq: seq,
         snapshot: None,
         schema: Some(schema(version)),
-        merge: Merge {
-            mode: Mode::Merge,
-            primary_key: vec!["c0".to_owned()],
-            cursor: None,
-            parent: None,
-        },
+        merge: Merge { mode: Mode::Merge, primary_key: vec!["c0".to_owned()], cursor: None, parent: None },
         anew: false,
     }
 }
 
 pub fn table_commit(name: &str, seq: u64, version: u64) -> TableCommit {
-    TableCommit {
-        table: table(name),
-        head: table_head(name, seq, version),
-        unnamed: None,
-    }
+    TableCommit { table: table(name), head: table_head(name, seq, version), unnamed: None }
 }
 
 /// A plan on a head.
@@ -100,10 +82,7 @@ pub fn plan(head: &Head, n: i64, steps: u32) -> Plan {
         base_seq: head.seq,
         full: false,
         scheduled: true,
-        source: SourceSpec {
-            connector: "file".to_owned(),
-            config: json!({ "path": "données/*.csv" }),
-        },
+        source: SourceSpec { connector: "file".to_owned(), config: json!({ "path": "données/*.csv" }) },
         secrets: Vec::new(),
         concurrency: 4,
         steps: (0..steps)
@@ -155,11 +134,7 @@ pub async fn start(catalog: &dyn Catalog, n: i64, steps: u32) -> (Plan, Lease) {
 
 /// The commit of a planned run.
 pub fn commit_of(plan: &Plan, epoch: u64, tables: Vec<TableCommit>) -> Commit {
-    let status = if tables.is_empty() {
-        RunStatus::Failed
-    } else {
-        RunStatus::Succeeded
-    };
+    let status = if tables.is_empty() { RunStatus::Failed } else { RunStatus::Succeeded };
     Commit::Run {
         pipeline: plan.pipeline.clone(),
         run: plan.run.clone(),
@@ -203,35 +178,21 @@ pub fn state(head: &Head, tables: BTreeMap<TableName, Option<TableHead>>) -> Com
 }
 
 pub async fn claim(catalog: &dyn Catalog, n: i64, epoch: u64, step: u32, worker: &str) -> CatalogResult<Claim> {
-    catalog
-        .claim_step(&pipeline(), &run(n), epoch, step, worker, 60_000)
-        .await
+    catalog.claim_step(&pipeline(), &run(n), epoch, step, worker, 60_000).await
 }
 
 /// What a worker says of a step it claimed.
 pub fn says(n: i64, epoch: u64, worker: &str, record: StepRecord) -> StepReport {
-    StepReport {
-        pipeline: pipeline(),
-        run: run(n),
-        epoch,
-        worker: worker.to_owned(),
-        record,
-    }
+    StepReport { pipeline: pipeline(), run: run(n), epoch, worker: worker.to_owned(), record }
 }
 
 pub fn done(step: u32, name: &str) -> StepRecord {
-    StepRecord {
-        status: StepStatus::Done { result: file(name) },
-        ..StepRecord::new(step)
-    }
+    StepRecord { status: StepStatus::Done { result: file(name) }, ..StepRecord::new(step) }
 }
 
 pub fn working(step: u32, worker: &str, until: i64) -> StepRecord {
     StepRecord {
-        status: StepStatus::Claimed {
-            worker: worker.to_owned(),
-            until: Instant::from_millis(until),
-        },
+        status: StepStatus::Claimed { worker: worker.to_owned(), until: Instant::from_millis(until) },
         ..StepRecord::new(step)
     }
 }
@@ -241,16 +202,7 @@ pub async fn list(catalog: &dyn Catalog, kind: Kind, prefix: &[&str]) -> Vec<(Ke
     loop {
         let after = entries.last().map(|(key, _)| key.clone());
         let prefix = prefix.iter().map(|p| (*p).to_owned()).collect();
-        let page = catalog
-            .list(&PageRequest {
-                kind,
-                prefix,
-                after,
-                limit: 1000,
-                newest_first: false,
-            })
-            .await
-            .unwrap();
+        let page = catalog.list(&PageRequest { kind, prefix, after, limit: 1000, newest_first: false }).await.unwrap();
         entries.extend(page.entries);
         if !page.more {
             return entries;

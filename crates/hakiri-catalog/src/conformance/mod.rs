@@ -57,9 +57,7 @@ pub struct Bench {
 
 impl fmt::Debug for Bench {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bench")
-            .field("catalog", &self.catalog)
-            .finish_non_exhaustive()
+        f.debug_struct("Bench").field("catalog", &self.catalog).finish_non_exhaustive()
     }
 }
 
@@ -198,6 +196,8 @@ macro_rules! __catalog_cases {
                 a_snapshot_of_another_generation_is_refused
                 a_snapshot_covers_nothing_to_come
                 a_replaced_snapshot_is_left_behind
+                a_run_keeps_a_snapshot_it_did_not_see
+                snapshots_of_a_family_are_named_together
                 state_waits_for_a_live_lease
                 state_abandons_the_unfinished_run
                 state_of_another_head_is_refused

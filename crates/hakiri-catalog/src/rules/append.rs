@@ -16,10 +16,7 @@ pub(crate) fn audit_prefix(pipeline: Option<&PipelineId>) -> Vec<String> {
 pub(crate) fn next_audit(view: &View, pipeline: Option<&PipelineId>) -> Key {
     let mut parts = audit_prefix(pipeline);
     parts.push(format!("{:010}", view.next_number(Kind::Audit, &parts)));
-    Key {
-        kind: Kind::Audit,
-        parts,
-    }
+    Key { kind: Kind::Audit, parts }
 }
 
 /// What appending needs to see.
@@ -28,10 +25,9 @@ pub(crate) fn next_audit(view: &View, pipeline: Option<&PipelineId>) -> Key {
 /// `Conflict` for records that have methods of their own, and for a setting without a key.
 pub(crate) fn ask(record: &Record, key: Option<&Key>) -> CatalogResult<Ask> {
     match (record, key) {
-        (Record::Audit(audit), None) => Ok(Ask {
-            keys: Vec::new(),
-            last: vec![(Kind::Audit, audit_prefix(audit.pipeline.as_ref()))],
-        }),
+        (Record::Audit(audit), None) => {
+            Ok(Ask { keys: Vec::new(), last: vec![(Kind::Audit, audit_prefix(audit.pipeline.as_ref()))] })
+        }
         (Record::Audit(_) | Record::Setting(_), Some(key)) if key.kind == stored::kind(record) => {
             Ok(Ask::keys([key.clone()]))
         }
@@ -47,14 +43,8 @@ pub(crate) fn append(view: &View, record: &Record, key: Option<&Key>) -> Catalog
         let Record::Audit(audit) = record else {
             return Ok(Decision::nothing(()));
         };
-        let audit = Audit {
-            at: Some(view.now),
-            ..audit.clone()
-        };
-        return Ok(Decision::put(
-            (),
-            [(next_audit(view, audit.pipeline.as_ref()), Record::Audit(audit))],
-        ));
+        let audit = Audit { at: Some(view.now), ..audit.clone() };
+        return Ok(Decision::put((), [(next_audit(view, audit.pipeline.as_ref()), Record::Audit(audit))]));
     };
     let record = match record {
         // The catalog's time, and that of the first of several equal entries.

@@ -21,23 +21,13 @@ pub(crate) fn acquire(view: &View, pipeline: &PipelineId, run: &RunId, ttl_ms: i
     }
     let until = view.now.plus_millis(ttl_ms.max(0));
     let lease = match &head.lease {
-        Some(lease) if &lease.run == run => Lease {
-            expires: lease.expires.max(until),
-            ..lease.clone()
-        },
+        Some(lease) if &lease.run == run => Lease { expires: lease.expires.max(until), ..lease.clone() },
         Some(lease) if lease.expires > view.now => {
-            return Err(CatalogError::Held {
-                run: lease.run.clone(),
-                until: lease.expires,
-            });
+            return Err(CatalogError::Held { run: lease.run.clone(), until: lease.expires });
         }
         _ => {
             head.epoch += 1;
-            Lease {
-                run: run.clone(),
-                epoch: head.epoch,
-                expires: until,
-            }
+            Lease { run: run.clone(), epoch: head.epoch, expires: until }
         }
     };
     Ok(with_lease(head, Some(&lease), lease.clone()))
@@ -58,19 +48,12 @@ pub(crate) fn renew(
 ) -> CatalogResult<Decision<Lease>> {
     let head = view.head(pipeline);
     fence(&head, run, epoch)?;
-    let over = Lease {
-        run: run.clone(),
-        epoch,
-        expires: view.now,
-    };
+    let over = Lease { run: run.clone(), epoch, expires: view.now };
     let until = view.now.plus_millis(ttl_ms);
     match &head.lease {
         Some(_) if ttl_ms <= 0 => Ok(with_lease(head, None, over)),
         Some(lease) => {
-            let lease = Lease {
-                expires: lease.expires.max(until),
-                ..lease.clone()
-            };
+            let lease = Lease { expires: lease.expires.max(until), ..lease.clone() };
             Ok(with_lease(head, Some(&lease), lease.clone()))
         }
         None if ttl_ms > 0 && head.unfinished.as_ref() == Some(run) => {

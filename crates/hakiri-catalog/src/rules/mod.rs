@@ -31,10 +31,7 @@ pub(crate) struct Ask {
 
 impl Ask {
     pub(crate) fn keys(keys: impl Into<Vec<Key>>) -> Self {
-        Self {
-            keys: keys.into(),
-            last: Vec::new(),
-        }
+        Self { keys: keys.into(), last: Vec::new() }
     }
 }
 
@@ -63,11 +60,7 @@ pub(crate) struct Decision<T> {
 impl<T> Decision<T> {
     /// Answers without changing anything.
     pub(crate) fn nothing(answer: T) -> Self {
-        Self {
-            answer,
-            put: Vec::new(),
-            delete: Vec::new(),
-        }
+        Self { answer, put: Vec::new(), delete: Vec::new() }
     }
 
     /// Answers once these records are written.
@@ -102,8 +95,7 @@ impl View {
 
     /// The record of a run that has ended.
     pub(crate) fn ended(&self, pipeline: &PipelineId, run: &RunId) -> Option<&RunRecord> {
-        self.run(pipeline, run)
-            .filter(|r| r.report.status != RunStatus::Running)
+        self.run(pipeline, run).filter(|r| r.report.status != RunStatus::Running)
     }
 
     pub(crate) fn plan(&self, pipeline: &PipelineId, run: &RunId) -> Option<&Plan> {
@@ -115,10 +107,7 @@ impl View {
 
     pub(crate) fn step(&self, key: &Key) -> Option<(&StepRecord, Option<i64>)> {
         match self.records.get(key) {
-            Some(Stored {
-                record: Record::Step(step),
-                claim_ms,
-            }) => Some((step, *claim_ms)),
+            Some(Stored { record: Record::Step(step), claim_ms }) => Some((step, *claim_ms)),
             _ => None,
         }
     }
@@ -132,10 +121,7 @@ impl View {
 
 /// Safety is the epoch alone (C3): whoever does not have the newest one is out.
 pub(crate) fn fence(head: &Head, run: &RunId, epoch: u64) -> CatalogResult<()> {
-    let fenced = CatalogError::Fenced {
-        epoch,
-        newest: head.epoch,
-    };
+    let fenced = CatalogError::Fenced { epoch, newest: head.epoch };
     if epoch != head.epoch {
         return Err(fenced);
     }

@@ -15,12 +15,7 @@ pub(crate) fn ask(plan: &Plan) -> Ask {
 pub(crate) fn steps(plan: &Plan) -> Vec<(Key, Record)> {
     plan.steps
         .iter()
-        .map(|s| {
-            (
-                Key::step(&plan.pipeline, &plan.run, s.index),
-                Record::Step(StepRecord::new(s.index)),
-            )
-        })
+        .map(|s| (Key::step(&plan.pipeline, &plan.run, s.index), Record::Step(StepRecord::new(s.index))))
         .collect()
 }
 
@@ -41,9 +36,7 @@ pub(crate) fn put(view: &View, plan: &Plan, epoch: u64, steps: &[(Key, Record)])
         return Err(CatalogError::Conflict(format!("run {run} has released its lease")));
     }
     if let Some(unfinished) = &head.unfinished {
-        return Err(CatalogError::Conflict(format!(
-            "run {unfinished} must be finished before {run} starts"
-        )));
+        return Err(CatalogError::Conflict(format!("run {unfinished} must be finished before {run} starts")));
     }
     let generation = head.generation + u64::from(plan.full);
     if plan.base_seq != head.seq || plan.generation != generation {

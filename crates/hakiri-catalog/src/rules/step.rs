@@ -34,9 +34,7 @@ pub(crate) fn claim(
     unfinished(&head, run)?;
     let mut record = stored.clone();
     let died = match &stored.status {
-        StepStatus::Pending {
-            not_before: Some(until),
-        } if *until > view.now => {
+        StepStatus::Pending { not_before: Some(until) } if *until > view.now => {
             return Ok(Decision::nothing(Claim::Later { until: *until }));
         }
         StepStatus::Claimed { until, worker: other } if *until > view.now => {
@@ -53,10 +51,7 @@ pub(crate) fn claim(
         record.attempts += 1;
     }
     let ttl_ms = ttl_ms.max(0);
-    record.status = StepStatus::Claimed {
-        worker: worker.to_owned(),
-        until: view.now.plus_millis(ttl_ms),
-    };
+    record.status = StepStatus::Claimed { worker: worker.to_owned(), until: view.now.plus_millis(ttl_ms) };
     Ok(claimed(key, record.clone(), ttl_ms, Claim::Yours { record, died }))
 }
 
@@ -66,13 +61,7 @@ pub(crate) fn claim(
 /// heartbeat extends the claim by the time it was claimed for, from now on: the worker's own idea of `until` is not
 /// used, since its clock may be off. Counters never go back.
 pub(crate) fn report(view: &View, report: &StepReport) -> CatalogResult<Decision<StepRecord>> {
-    let StepReport {
-        pipeline,
-        run,
-        epoch,
-        worker,
-        record,
-    } = report;
+    let StepReport { pipeline, run, epoch, worker, record } = report;
     let key = Key::step(pipeline, run, record.step);
     let head = view.head(pipeline);
     fence(&head, run, *epoch)?;
@@ -81,12 +70,7 @@ pub(crate) fn report(view: &View, report: &StepReport) -> CatalogResult<Decision
         return Ok(Decision::nothing(stored.clone()));
     }
     unfinished(&head, run)?;
-    let lost = || {
-        CatalogError::Conflict(format!(
-            "the claim of step {} of {run} is not this worker's",
-            record.step
-        ))
-    };
+    let lost = || CatalogError::Conflict(format!("the claim of step {} of {run} is not this worker's", record.step));
     match &stored.status {
         StepStatus::Claimed { worker: claimed_by, .. } if claimed_by == worker => {}
         _ => return Err(lost()),
@@ -95,10 +79,7 @@ pub(crate) fn report(view: &View, report: &StepReport) -> CatalogResult<Decision
     record.attempts = record.attempts.max(stored.attempts);
     record.deaths = record.deaths.max(stored.deaths);
     match &mut record.status {
-        StepStatus::Claimed {
-            worker: claimed_by,
-            until,
-        } => {
+        StepStatus::Claimed { worker: claimed_by, until } => {
             if claimed_by != worker {
                 return Err(lost());
             }
@@ -116,8 +97,7 @@ pub(crate) fn report(view: &View, report: &StepReport) -> CatalogResult<Decision
 }
 
 fn known<'a>(view: &'a View, key: &Key, run: &RunId, step: u32) -> CatalogResult<(&'a StepRecord, Option<i64>)> {
-    view.step(key)
-        .ok_or_else(|| CatalogError::NotFound(format!("step {step} of {run}")))
+    view.step(key).ok_or_else(|| CatalogError::NotFound(format!("step {step} of {run}")))
 }
 
 fn unfinished(head: &Head, run: &RunId) -> CatalogResult<()> {
@@ -129,13 +109,6 @@ fn unfinished(head: &Head, run: &RunId) -> CatalogResult<()> {
 }
 
 fn claimed<T>(key: Key, record: StepRecord, ttl_ms: i64, answer: T) -> Decision<T> {
-    let stored = Stored {
-        record: Record::Step(record),
-        claim_ms: Some(ttl_ms),
-    };
-    Decision {
-        answer,
-        put: vec![(key, stored)],
-        delete: Vec::new(),
-    }
+    let stored = Stored { record: Record::Step(record), claim_ms: Some(ttl_ms) };
+    Decision { answer, put: vec![(key, stored)], delete: Vec::new() }
 }

@@ -6,25 +6,22 @@ use rusqlite::ErrorCode;
 /// An error before or without a commit: nothing was written.
 pub(super) fn failed(error: &rusqlite::Error) -> CatalogError {
     match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => CatalogError::Unavailable {
-            reason: "the catalog is locked by another process".to_owned(),
-            retry_after: 5,
-        },
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            CatalogError::Unavailable { reason: "the catalog is locked by another process".to_owned(), retry_after: 5 }
+        }
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             CatalogError::Corrupt("the file is damaged, or is not a catalog".to_owned())
         }
-        Some(ErrorCode::ReadOnly) => CatalogError::Unavailable {
-            reason: "the catalog can only be read".to_owned(),
-            retry_after: 0,
-        },
+        Some(ErrorCode::ReadOnly) => {
+            CatalogError::Unavailable { reason: "the catalog can only be read".to_owned(), retry_after: 0 }
+        }
         Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => CatalogError::Unavailable {
             reason: "the catalog's file cannot be opened; check its folder and permissions".to_owned(),
             retry_after: 0,
         },
-        Some(ErrorCode::DiskFull) => CatalogError::Unavailable {
-            reason: "the disk of the catalog is full".to_owned(),
-            retry_after: 60,
-        },
+        Some(ErrorCode::DiskFull) => {
+            CatalogError::Unavailable { reason: "the disk of the catalog is full".to_owned(), retry_after: 60 }
+        }
         Some(ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory | ErrorCode::FileLockingProtocolFailed) => {
             CatalogError::Unavailable {
                 reason: format!("the catalog's file cannot be used: {}", said(error)),

@@ -10,20 +10,14 @@ fn unavailable(reason: String) -> CatalogError {
 }
 
 fn folder(path: &Path) -> &Path {
-    path.parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Creates the folder and refuses it if it is not local.
 pub(super) fn prepare(path: &Path) -> CatalogResult<()> {
     let folder = folder(path);
     std::fs::create_dir_all(folder).map_err(|e| {
-        unavailable(format!(
-            "the catalog's folder {} cannot be created: {}",
-            folder.display(),
-            e.kind()
-        ))
+        unavailable(format!("the catalog's folder {} cannot be created: {}", folder.display(), e.kind()))
     })?;
     local(folder)
 }
@@ -32,18 +26,11 @@ pub(super) fn prepare(path: &Path) -> CatalogResult<()> {
 pub(super) fn require(path: &Path) -> CatalogResult<()> {
     match std::fs::metadata(path) {
         Ok(meta) if meta.is_file() => local(folder(path)),
-        Ok(_) => Err(CatalogError::Corrupt(format!(
-            "the catalog {} is not a file",
-            path.display()
-        ))),
+        Ok(_) => Err(CatalogError::Corrupt(format!("the catalog {} is not a file", path.display()))),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             Err(CatalogError::NotFound(format!("the catalog {}", path.display())))
         }
-        Err(e) => Err(unavailable(format!(
-            "the catalog {} cannot be opened: {}",
-            path.display(),
-            e.kind()
-        ))),
+        Err(e) => Err(unavailable(format!("the catalog {} cannot be opened: {}", path.display(), e.kind()))),
     }
 }
 

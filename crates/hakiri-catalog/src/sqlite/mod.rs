@@ -34,10 +34,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            busy_timeout: Duration::from_secs(10),
-            durable: true,
-        }
+        Self { busy_timeout: Duration::from_secs(10), durable: true }
     }
 }
 
@@ -87,11 +84,7 @@ pub struct Sqlite {
 
 impl Sqlite {
     fn new(connection: Connection, id: String, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            connection: Arc::new(Mutex::new(connection)),
-            clock,
-            id,
-        }
+        Self { connection: Arc::new(Mutex::new(connection)), clock, id }
     }
 
     /// SQLite's `synchronous` of this connection: 2 is `FULL`.
@@ -100,9 +93,7 @@ impl Sqlite {
     /// As reading.
     pub fn synchronous(&self) -> CatalogResult<i64> {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        connection
-            .pragma_query_value(None, "synchronous", |row| row.get(0))
-            .map_err(|e| failed(&e))
+        connection.pragma_query_value(None, "synchronous", |row| row.get(0)).map_err(|e| failed(&e))
     }
 
     /// Uses the connection on a blocking thread. `lost` is what to say when that thread ends without an answer.
@@ -115,8 +106,7 @@ impl Sqlite {
         // A transaction that a panic interrupted was rolled back when it was dropped, so the connection is sound.
         let task =
             tokio::task::spawn_blocking(move || work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner)));
-        task.await
-            .unwrap_or_else(|_| Err(lost("the thread that used the catalog's file ended".to_owned())))
+        task.await.unwrap_or_else(|_| Err(lost("the thread that used the catalog's file ended".to_owned())))
     }
 }
 
@@ -131,37 +121,23 @@ impl Records for Sqlite {
         let clock = Arc::clone(&self.clock);
         self.blocking(unavailable, move |connection| {
             let entries = read(connection, &keys).map_err(|e| failed(&e))?;
-            Ok(Moment {
-                now: clock.now(),
-                entries,
-            })
+            Ok(Moment { now: clock.now(), entries })
         })
         .await
     }
 
     async fn write(&self, batch: &Batch) -> CatalogResult<Written> {
         let batch = batch.clone();
-        self.blocking(CatalogError::OutcomeUnknown, move |connection| {
-            write(connection, &batch)
-        })
-        .await
+        self.blocking(CatalogError::OutcomeUnknown, move |connection| write(connection, &batch)).await
     }
 
     async fn scan(&self, scan: &Scan) -> CatalogResult<Scanned> {
         let scan = scan.clone();
-        self.blocking(unavailable, move |connection| {
-            scanned(connection, &scan).map_err(|e| failed(&e))
-        })
-        .await
+        self.blocking(unavailable, move |connection| scanned(connection, &scan).map_err(|e| failed(&e))).await
     }
 
     async fn info(&self) -> CatalogResult<Info> {
-        Ok(Info {
-            adapter: "sqlite",
-            version: u64::from(open::VERSION),
-            id: self.id.clone(),
-            now: self.clock.now(),
-        })
+        Ok(Info { adapter: "sqlite", version: u64::from(open::VERSION), id: self.id.clone(), now: self.clock.now() })
     }
 }
 
@@ -170,43 +146,25 @@ fn read(connection: &mut Connection, keys: &[String]) -> rusqlite::Result<Vec<Op
     let transaction = connection.transaction()?;
     let mut statement = transaction.prepare_cached("SELECT version, text FROM records WHERE key = ?1")?;
     let one = |key: &String| {
-        statement
-            .query_row([key], |row| {
-                Ok(Entry {
-                    version: row.get(0)?,
-                    text: row.get(1)?,
-                })
-            })
-            .optional()
+        statement.query_row([key], |row| Ok(Entry { version: row.get(0)?, text: row.get(1)? })).optional()
     };
     keys.iter().map(one).collect()
 }
 
 fn write(connection: &mut Connection, batch: &Batch) -> CatalogResult<Written> {
     let failed = |e: rusqlite::Error| failed(&e);
-    let transaction = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(failed)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     {
-        let mut statement = transaction
-            .prepare_cached("SELECT version FROM records WHERE key = ?1")
-            .map_err(failed)?;
+        let mut statement = transaction.prepare_cached("SELECT version FROM records WHERE key = ?1").map_err(failed)?;
         for (key, expected) in &batch.expect {
-            let found: Option<Version> = statement
-                .query_row([key], |row| row.get(0))
-                .optional()
-                .map_err(failed)?;
+            let found: Option<Version> = statement.query_row([key], |row| row.get(0)).optional().map_err(failed)?;
             if found != *expected {
                 return Ok(Written::Conflict);
             }
         }
         // One counter for all records: a version never comes again, also not after a deletion.
         let revision: Version = transaction
-            .query_row(
-                "UPDATE catalog SET revision = revision + 1 RETURNING revision",
-                [],
-                |row| row.get(0),
-            )
+            .query_row("UPDATE catalog SET revision = revision + 1 RETURNING revision", [], |row| row.get(0))
             .map_err(failed)?;
         let mut statement = transaction
             .prepare_cached("INSERT INTO records (key, version, text) VALUES (?1, ?2, ?3) ON CONFLICT (key) DO UPDATE SET version = ?2, text = ?3")
@@ -214,9 +172,7 @@ fn write(connection: &mut Connection, batch: &Batch) -> CatalogResult<Written> {
         for (key, text) in &batch.put {
             statement.execute(params![key, revision, text]).map_err(failed)?;
         }
-        let mut statement = transaction
-            .prepare_cached("DELETE FROM records WHERE key = ?1")
-            .map_err(failed)?;
+        let mut statement = transaction.prepare_cached("DELETE FROM records WHERE key = ?1").map_err(failed)?;
         for key in &batch.delete {
             statement.execute([key]).map_err(failed)?;
         }
@@ -241,8 +197,5 @@ fn scanned(connection: &mut Connection, scan: &Scan) -> rusqlite::Result<Scanned
         bytes += text.len();
         entries.push((key, text));
     }
-    Ok(Scanned {
-        more: rows.next()?.is_some(),
-        entries,
-    })
+    Ok(Scanned { more: rows.next()?.is_some(), entries })
 }

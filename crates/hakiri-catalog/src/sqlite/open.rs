@@ -44,11 +44,7 @@ pub(super) fn writable(path: &Path, new_id: &str, options: Options) -> CatalogRe
 
 /// A connection that may only read, and the catalog's identity.
 pub(super) fn reader(path: &Path, options: Options) -> CatalogResult<(Connection, String)> {
-    let connection = connect(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        options,
-    )?;
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX, options)?;
     match state(&connection)? {
         State::Empty => Err(CatalogError::NotFound(format!("a catalog in {}", path.display()))),
         State::Current => {
@@ -72,49 +68,37 @@ fn connect(path: &Path, flags: OpenFlags, options: Options) -> CatalogResult<Con
 }
 
 fn state(connection: &Connection) -> CatalogResult<State> {
-    let number = |pragma: &str| {
-        connection
-            .pragma_query_value(None, pragma, |row| row.get::<_, i64>(0))
-            .map_err(|e| failed(&e))
-    };
+    let number =
+        |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map_err(|e| failed(&e));
     let (application, version) = (number("application_id")?, number("user_version")?);
-    let tables: i64 = connection
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(|e| failed(&e))?;
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(|e| failed(&e))?;
     match (application, version) {
         (APPLICATION, v) if v == i64::from(VERSION) => Ok(State::Current),
-        (APPLICATION, v) if v > i64::from(VERSION) => Err(CatalogError::Newer {
-            found: u64::try_from(v).unwrap_or(0),
-            known: u64::from(VERSION),
-        }),
+        (APPLICATION, v) if v > i64::from(VERSION) => {
+            Err(CatalogError::Newer { found: u64::try_from(v).unwrap_or(0), known: u64::from(VERSION) })
+        }
         (0, 0) if tables == 0 => Ok(State::Empty),
-        _ => Err(CatalogError::Corrupt(
-            "the file is an SQLite database, but not a catalog".to_owned(),
-        )),
+        _ => Err(CatalogError::Corrupt("the file is an SQLite database, but not a catalog".to_owned())),
     }
 }
 
 fn create(connection: &mut Connection, new_id: &str) -> CatalogResult<()> {
     let failed = |e: rusqlite::Error| failed(&e);
     // The journal's mode is of the file and stays.
-    let mode: String = connection
-        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
-        .map_err(failed)?;
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(failed)?;
     if !mode.eq_ignore_ascii_case("wal") {
         return Err(CatalogError::Unavailable {
             reason: "the catalog's file system has no shared memory; keep it on a local disk".to_owned(),
             retry_after: 0,
         });
     }
-    let transaction = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(failed)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     // Another process may have been faster.
     if matches!(state(&transaction)?, State::Empty) {
         transaction.execute_batch(CREATE).map_err(failed)?;
-        transaction
-            .execute("INSERT INTO catalog (one, id, revision) VALUES (1, ?1, 0)", [new_id])
-            .map_err(failed)?;
+        transaction.execute("INSERT INTO catalog (one, id, revision) VALUES (1, ?1, 0)", [new_id]).map_err(failed)?;
     }
     transaction.commit().map_err(failed)
 }
@@ -135,7 +119,5 @@ fn patiently(options: Options, mut work: impl FnMut() -> CatalogResult<()>) -> C
 }
 
 fn identity(connection: &Connection) -> CatalogResult<String> {
-    connection
-        .query_row("SELECT id FROM catalog", [], |row| row.get(0))
-        .map_err(|e| failed(&e))
+    connection.query_row("SELECT id FROM catalog", [], |row| row.get(0)).map_err(|e| failed(&e))
 }

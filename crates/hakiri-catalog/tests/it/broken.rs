@@ -65,13 +65,8 @@ fn there_are_enough_cases_and_every_clause_has_some() {
 async fn a_recording_keeps_calls_and_answers() {
     let bench = InMemory { max_batch: usize::MAX }.bench().await;
     let recording = Recording::new(bench.catalog);
-    hakiri_catalog::conformance::fixture::whole(&recording, 1, 1)
-        .await
-        .unwrap();
+    hakiri_catalog::conformance::fixture::whole(&recording, 1, 1).await.unwrap();
     let calls = recording.calls();
-    assert_eq!(
-        calls.iter().map(|c| c.method).collect::<Vec<_>>(),
-        ["acquire", "get", "put_plan", "commit"]
-    );
+    assert_eq!(calls.iter().map(|c| c.method).collect::<Vec<_>>(), ["acquire", "get", "put_plan", "commit"]);
     assert!(calls[3].result.starts_with("Ok(Committed"), "{}", calls[3].result);
 }

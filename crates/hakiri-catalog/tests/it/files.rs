@@ -11,10 +11,7 @@ use hakiri_catalog::{Catalog, CatalogError, CatalogResult, RecordCatalog};
 use rusqlite::Connection;
 
 fn open(path: &Path, id: &str) -> CatalogResult<RecordCatalog<Sqlite>> {
-    let options = Options {
-        busy_timeout: Duration::from_millis(200),
-        ..Options::default()
-    };
+    let options = Options { busy_timeout: Duration::from_millis(200), ..Options::default() };
     sqlite::open_with(path, Arc::new(ManualClock::default()), id, options)
 }
 
@@ -32,16 +29,9 @@ fn what_is_not_a_catalog_is_corrupt() {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("text");
     std::fs::write(&text, "not a database at all, but long enough to be looked at as one").unwrap();
-    assert!(
-        matches!(open(&text, "x"), Err(CatalogError::Corrupt(_))),
-        "{:?}",
-        open(&text, "x")
-    );
+    assert!(matches!(open(&text, "x"), Err(CatalogError::Corrupt(_))), "{:?}", open(&text, "x"));
     let foreign = folder.path().join("foreign");
-    Connection::open(&foreign)
-        .unwrap()
-        .execute_batch("CREATE TABLE t (a)")
-        .unwrap();
+    Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
     assert!(matches!(open(&foreign, "x"), Err(CatalogError::Corrupt(_))));
     // And nothing was done to them.
     assert!(std::fs::read_to_string(&text).unwrap().starts_with("not a database"));
@@ -79,10 +69,7 @@ fn a_newer_format_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("c.sqlite");
     drop(open(&path, "x").unwrap());
-    Connection::open(&path)
-        .unwrap()
-        .pragma_update(None, "user_version", 2)
-        .unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
     assert_eq!(open(&path, "x").err(), Some(CatalogError::Newer { found: 2, known: 1 }));
 }
 
@@ -96,17 +83,11 @@ async fn a_lock_held_for_too_long_is_unavailable_and_readers_do_not_wait() {
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let locked = catalog.acquire(&pipeline(), &run(2), 60_000).await;
-    assert!(
-        matches!(locked, Err(CatalogError::Unavailable { retry_after: 1.., .. })),
-        "{locked:?}"
-    );
+    assert!(matches!(locked, Err(CatalogError::Unavailable { retry_after: 1.., .. })), "{locked:?}");
     // Reading goes on, also for whoever opens the file now.
     assert_eq!(dump(&catalog).await, before);
     assert_eq!(dump(&open(&path, "x").unwrap()).await, before);
-    assert_eq!(
-        dump(&sqlite::open_reader(&path, Arc::new(ManualClock::default())).unwrap()).await,
-        before
-    );
+    assert_eq!(dump(&sqlite::open_reader(&path, Arc::new(ManualClock::default())).unwrap()).await, before);
     other.execute_batch("ROLLBACK").unwrap();
     catalog.acquire(&pipeline(), &run(2), 60_000).await.unwrap();
 }
@@ -131,10 +112,7 @@ async fn it_is_written_durably() {
     let path = folder.path().join("c.sqlite");
     let catalog = sqlite::open(&path, Arc::new(ManualClock::default()), "x").unwrap();
     whole(&catalog, 1, 1).await.unwrap();
-    let mode: String = Connection::open(&path)
-        .unwrap()
-        .query_row("PRAGMA journal_mode", [], |r| r.get(0))
-        .unwrap();
+    let mode: String = Connection::open(&path).unwrap().query_row("PRAGMA journal_mode", [], |r| r.get(0)).unwrap();
     assert_eq!(mode, "wal");
     assert_eq!(catalog.records().synchronous(), Ok(2));
 }

@@ -1,11 +1,5 @@
 //! The adapters against the suite, the suite against broken adapters, and processes against one file.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs
-)] // test code
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)] // test code
 
 mod broken;
 mod files;
@@ -51,19 +45,11 @@ impl Setup for InFile {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::default());
         let (path, time) = (folder.path().join(".hakiri/catalog.sqlite"), clock.clone());
-        let options = Options {
-            durable: self.durable,
-            ..Options::default()
-        };
+        let options = Options { durable: self.durable, ..Options::default() };
         let open = move || -> Arc<dyn Catalog> {
             Arc::new(sqlite::open_with(&path, clock.clone(), "catalog-1", options).unwrap())
         };
-        Bench {
-            catalog: open(),
-            reopen: Box::new(open),
-            time,
-            keep: Box::new(folder),
-        }
+        Bench { catalog: open(), reopen: Box::new(open), time, keep: Box::new(folder) }
     }
 }
 

@@ -23,9 +23,7 @@ struct RealClock;
 
 impl Clock for RealClock {
     fn now(&self) -> Instant {
-        let since = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap();
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         Instant::from_millis(i64::try_from(since.as_millis()).unwrap())
     }
 }
@@ -38,12 +36,7 @@ async fn child() {
     };
     let number = |name: &str| std::env::var(name).unwrap().parse::<i64>().unwrap();
     let (worker, runs) = (number(WORKER), number(RUNS));
-    let catalog = sqlite::open(
-        &folder.join("c.sqlite"),
-        Arc::new(RealClock),
-        &format!("made by {worker}"),
-    )
-    .unwrap();
+    let catalog = sqlite::open(&folder.join("c.sqlite"), Arc::new(RealClock), &format!("made by {worker}")).unwrap();
     let mut acknowledged = std::fs::File::create(folder.join(format!("acknowledged-{worker}"))).unwrap();
     for n in worker * 1000..worker * 1000 + runs {
         let seq = whole_run(&catalog, n).await;
@@ -70,9 +63,7 @@ async fn whole_run(catalog: &dyn Catalog, n: i64) -> u64 {
                 let plan = plan(&head(catalog).await, n, 1);
                 let worked = async {
                     catalog.put_plan(&plan, lease.epoch).await?;
-                    let claim = catalog
-                        .claim_step(&pipeline(), &run(n), lease.epoch, 0, &n.to_string(), 300)
-                        .await?;
+                    let claim = catalog.claim_step(&pipeline(), &run(n), lease.epoch, 0, &n.to_string(), 300).await?;
                     assert!(matches!(claim, Claim::Yours { .. }), "{claim:?}");
                     catalog.commit(&commit_a(&plan, lease.epoch, 1)).await
                 };
@@ -161,9 +152,8 @@ async fn six_processes_commit_side_by_side() {
 #[tokio::test]
 async fn killed_processes_lose_nothing_that_was_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
-    let mut children: Vec<_> = (0..5)
-        .map(|worker| spawn(folder.path(), worker, if worker == 4 { 15 } else { 500 }))
-        .collect();
+    let mut children: Vec<_> =
+        (0..5).map(|worker| spawn(folder.path(), worker, if worker == 4 { 15 } else { 500 })).collect();
     for (i, child) in children.iter_mut().take(4).enumerate() {
         std::thread::sleep(Duration::from_millis(if i == 0 { 700 } else { 250 }));
         child.kill().unwrap();
@@ -173,9 +163,6 @@ async fn killed_processes_lose_nothing_that_was_acknowledged() {
     assert!(children[4].wait().unwrap().success());
     let told = acknowledged(folder.path(), 5);
     assert!(told.keys().filter(|n| **n >= 4000).count() == 15);
-    assert!(
-        told.keys().any(|n| *n < 4000),
-        "the others were killed before they did anything"
-    );
+    assert!(told.keys().any(|n| *n < 4000), "the others were killed before they did anything");
     check(folder.path(), &told).await;
 }

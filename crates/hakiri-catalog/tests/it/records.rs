@@ -49,16 +49,7 @@ impl Records for Faulty {
 fn faulty(answer: CatalogResult<Written>, times: u32, applied: bool) -> (RecordCatalog<Faulty>, Arc<AtomicU32>) {
     let writes = Arc::new(AtomicU32::new(0));
     let inner = Memory::new(Arc::new(ManualClock::default()), "m");
-    (
-        RecordCatalog::new(Faulty {
-            inner,
-            answer,
-            times,
-            applied,
-            writes: writes.clone(),
-        }),
-        writes,
-    )
+    (RecordCatalog::new(Faulty { inner, answer, times, applied, writes: writes.clone() }), writes)
 }
 
 #[tokio::test]
@@ -67,10 +58,7 @@ async fn a_conflict_is_decided_anew_a_bounded_number_of_times() {
     assert_eq!(catalog.acquire(&pipeline(), &run(1), 60_000).await.unwrap().epoch, 1);
     assert_eq!(writes.load(Ordering::SeqCst), 6);
     let (catalog, writes) = faulty(Ok(Written::Conflict), u32::MAX, false);
-    assert!(matches!(
-        catalog.acquire(&pipeline(), &run(1), 60_000).await,
-        Err(CatalogError::Conflict(_))
-    ));
+    assert!(matches!(catalog.acquire(&pipeline(), &run(1), 60_000).await, Err(CatalogError::Conflict(_))));
     assert_eq!(writes.load(Ordering::SeqCst), 100);
 }
 
@@ -88,10 +76,7 @@ async fn an_unknown_outcome_is_never_retried() {
 
 #[tokio::test]
 async fn out_of_reach_is_told_at_once() {
-    let away = CatalogError::Unavailable {
-        reason: "away".to_owned(),
-        retry_after: 3,
-    };
+    let away = CatalogError::Unavailable { reason: "away".to_owned(), retry_after: 3 };
     let (catalog, writes) = faulty(Err(away.clone()), u32::MAX, false);
     assert_eq!(catalog.acquire(&pipeline(), &run(1), 60_000).await, Err(away));
     assert_eq!(writes.load(Ordering::SeqCst), 1);
@@ -99,30 +84,18 @@ async fn out_of_reach_is_told_at_once() {
 
 #[tokio::test]
 async fn damaged_records_are_corrupt_and_not_quoted() {
-    for text in [
-        "",
-        "{",
-        "{\"kind\":\"head\",\"record\":{\"secret-value\":1}}",
-        "{\"kind\":\"setting\",\"record\":1}",
-    ] {
+    for text in ["", "{", "{\"kind\":\"head\",\"record\":{\"secret-value\":1}}", "{\"kind\":\"setting\",\"record\":1}"]
+    {
         let memory = Memory::new(Arc::new(ManualClock::default()), "m");
         let put = vec![(key::encode(&Key::head(&pipeline())), text.to_owned())];
-        memory
-            .write(&Batch {
-                put,
-                ..Batch::default()
-            })
-            .await
-            .unwrap();
+        memory.write(&Batch { put, ..Batch::default() }).await.unwrap();
         let catalog = RecordCatalog::new(memory);
         for result in [
             catalog.get(&Key::head(&pipeline())).await.map(drop),
             catalog.export(None).await.map(drop),
             catalog.acquire(&pipeline(), &run(1), 1).await.map(drop),
         ] {
-            let Err(CatalogError::Corrupt(message)) = result else {
-                panic!("{result:?}")
-            };
+            let Err(CatalogError::Corrupt(message)) = result else { panic!("{result:?}") };
             assert!(!message.contains("secret"), "{message}");
         }
     }

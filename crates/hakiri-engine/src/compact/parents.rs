@@ -40,6 +40,11 @@ impl ParentKeys {
         Ok(Self { key, rows: TempBatches::create(temp_dir)?, any: false })
     }
 
+    /// Whether there are none. [`Join`] needs some.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.any
+    }
+
     /// Adds rows with their commit in the last column.
     pub(super) fn append(&mut self, batch: &RecordBatch) -> Result<()> {
         let mut places = Vec::with_capacity(self.key.len() + 1);
@@ -62,7 +67,7 @@ pub(super) struct Join<'a> {
     /// that were current then, whichever commit those came with.
     covered: u64,
     converter: RowConverter,
-    parents: Option<TempReader>,
+    parents: TempReader,
     /// The batch of parents under way, its commits, and the place in it.
     here: Option<(Rows, RecordBatch)>,
     at: usize,
@@ -73,18 +78,15 @@ impl<'a> Join<'a> {
         let schema = &view.schema.schema;
         let from: Vec<Field> = link.columns.iter().filter_map(|name| schema.field(name).cloned()).collect();
         let has_rows = view.layers.iter().any(|l| l.parts.iter().any(|p| p.rows > 0));
-        if parents.any && has_rows && (from.len() != link.columns.len() || from.len() != parents.key.len()) {
+        if has_rows && (from.len() != link.columns.len() || from.len() != parents.key.len()) {
             return Err(Error::new(Code::SchemaKey, format!("`{}` lacks columns that refer to its parent `{}`", view.table, link.table))
                 .with_hint("run the pipeline with --full to start a new generation"));
         }
-        let columns: Vec<Field> = match parents.any {
-            true => parents.key.iter().enumerate().map(|(i, f)| Field::new(format!("_hakiri_parent_{i}"), f.ty.clone())).collect(),
-            // Whatever order will do to leave out everything.
-            false => from.iter().enumerate().map(|(i, f)| Field::new(format!("_hakiri_parent_{i}"), f.ty.clone())).collect(),
-        };
+        let columns: Vec<Field> =
+            parents.key.iter().enumerate().map(|(i, f)| Field::new(format!("_hakiri_parent_{i}"), f.ty.clone())).collect();
         let converter = RowConverter::new(columns.iter().map(|f| SortField::new(to_arrow(&f.ty))).collect()).map_err(arrow_error)?;
         let covered = view.layers.iter().filter(|l| l.snapshot).map(|l| l.seq).max().unwrap_or(0);
-        let reader = if parents.any { Some(parents.rows.read(parents.rows.open_range())?) } else { None };
+        let reader = parents.rows.read(parents.rows.open_range())?;
         Ok(Self { link, from, columns, covered, converter, parents: reader, here: None, at: 0 })
     }
 
@@ -126,7 +128,7 @@ impl<'a> Join<'a> {
     fn find(&mut self, key: &[u8]) -> Result<Option<u64>> {
         loop {
             let Some((rows, batch)) = &self.here else {
-                let Some(next) = self.parents.as_mut().and_then(Iterator::next) else { return Ok(None) };
+                let Some(next) = self.parents.next() else { return Ok(None) };
                 let next = next?;
                 let keys: Vec<ArrayRef> = next.columns()[..next.num_columns() - 1].to_vec();
                 self.here = Some((self.converter.convert_columns(&keys).map_err(arrow_error)?, next));

@@ -66,12 +66,15 @@ impl Engine {
     async fn current_children(&self, view: &TableView, link: &ParentLink, parents: &ParentKeys) -> Result<Sorted> {
         let schema = &view.schema.schema;
         let budget = self.settings.memory / 4;
+        let mut by_key = self.sorter(view, &carried(schema, &[]), budget)?;
+        if parents.is_empty() {
+            return by_key.finish();
+        }
         let mut join = Join::new(view, link, parents)?;
         let by_parent = carried(schema, join.columns());
         let names: Vec<String> = join.columns().iter().map(|f| f.name.clone()).collect();
         let mut sorter = Sorter::new(&by_parent, &names, None, false, budget, self.settings.temp_dir.clone())?;
         self.push_layers(view, |batch| sorter.push(join.with_keys(&batch, &by_parent)?)).await?;
-        let mut by_key = self.sorter(view, &carried(schema, &[]), budget)?;
         for batch in sorter.finish()? {
             self.cancel.check()?;
             by_key.push(join.keep(&batch?)?)?;

@@ -1,6 +1,6 @@
 //! What must stay, read from the catalog and the manifests it names.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hakiri_core::Result;
 use hakiri_core::catalog::{Commit, Head, Key, Kind, PageRequest, Record};
@@ -11,7 +11,7 @@ use hakiri_core::manifest::FileRef;
 use super::{Live, collect};
 use crate::Engine;
 use crate::read::load_manifest;
-use crate::store::StoredFile;
+use crate::store::{Store, StoredFile};
 
 impl Engine {
     /// Deletes files that no commit names and none has named for `grace_ms`; with `dry_run`, says which.
@@ -34,15 +34,16 @@ impl Engine {
 
     async fn live(&self, grace_ms: i64, forgotten: &mut Vec<Key>) -> Result<Live> {
         let mut live = Live::default();
+        let mut chains = Chains::default();
         for (_, record) in self.all(Kind::Head).await? {
             let Record::Head(head) = record else { continue };
-            self.name_files(&head, &mut live).await?;
+            self.name_files(&head, &mut live, &mut chains).await?;
         }
         let now = self.clock.now();
         for (key, record) in self.all(Kind::Unnamed).await? {
             let Record::Unnamed(unnamed) = record else { continue };
             if unnamed.since.plus_millis(grace_ms) > now {
-                self.name_chain(Some(unnamed.manifest), 0, &mut live.named).await?;
+                chains.name(&self.store, Some(unnamed.manifest), unnamed.above, &mut live.named).await?;
             } else {
                 forgotten.push(key);
             }
@@ -50,39 +51,17 @@ impl Engine {
         Ok(live)
     }
 
-    async fn name_files(&self, head: &Head, live: &mut Live) -> Result<()> {
+    async fn name_files(&self, head: &Head, live: &mut Live, chains: &mut Chains) -> Result<()> {
         live.unfinished.extend(head.unfinished.clone());
         for table in head.tables.values() {
             if let Some(Cursor::Stored { path, .. }) = &table.cursor {
                 live.named.insert(path.clone());
             }
             let covers = table.snapshot.as_ref().map_or(0, |s| s.covers);
-            self.name_chain(table.manifest.clone(), covers, &mut live.named).await?;
+            chains.name(&self.store, table.manifest.clone(), covers, &mut live.named).await?;
             if let Some(snapshot) = &table.snapshot {
-                self.name_chain(Some(snapshot.manifest.clone()), 0, &mut live.named).await?;
+                chains.name(&self.store, Some(snapshot.manifest.clone()), 0, &mut live.named).await?;
             }
-        }
-        Ok(())
-    }
-
-    /// A manifest, its parts, and what hangs on it down to a commit that a snapshot covers.
-    async fn name_chain(&self, newest: Option<FileRef>, covers: u64, named: &mut BTreeSet<String>) -> Result<()> {
-        let mut next = newest;
-        while let Some(file) = next {
-            if !named.insert(file.path.clone()) {
-                break;
-            }
-            let manifest = match load_manifest(&self.store, &file).await {
-                Ok(manifest) => manifest,
-                // What is gone cannot be kept; that a committed file is gone is for readers to say.
-                Err(e) if e.code() == Code::StoreMissing => break,
-                Err(e) => return Err(e),
-            };
-            if manifest.seq <= covers {
-                break;
-            }
-            named.extend(manifest.parts.into_iter().map(|p| p.path));
-            next = manifest.previous;
         }
         Ok(())
     }
@@ -98,5 +77,47 @@ impl Engine {
                 return Ok(entries);
             }
         }
+    }
+}
+
+/// What is known of a manifest.
+#[derive(Debug)]
+struct Known {
+    seq: u64,
+    parts: Vec<String>,
+    previous: Option<FileRef>,
+}
+
+/// The manifests that were read, each once; none where it is gone. That one is named does not mean that what is behind
+/// it is: a head names the manifest at which its snapshot makes it stop, and not the parts of it, while those may still
+/// have their grace. So every chain is walked to its own end.
+#[derive(Debug, Default)]
+struct Chains(BTreeMap<String, Option<Known>>);
+
+impl Chains {
+    /// Names a manifest, its parts, and what hangs on it down to the commit `covers`. The manifest of that commit stays
+    /// too: readers know by it where to stop.
+    async fn name(&mut self, store: &Store, newest: Option<FileRef>, covers: u64, named: &mut BTreeSet<String>) -> Result<()> {
+        let mut next = newest;
+        while let Some(file) = next {
+            named.insert(file.path.clone());
+            if !self.0.contains_key(&file.path) {
+                let known = match load_manifest(store, &file).await {
+                    Ok(m) => Some(Known { seq: m.seq, parts: m.parts.into_iter().map(|p| p.path).collect(), previous: m.previous }),
+                    // What is gone cannot be kept; that a committed file is gone is for readers to say.
+                    Err(e) if e.code() == Code::StoreMissing => None,
+                    Err(e) => return Err(e),
+                };
+                self.0.insert(file.path.clone(), known);
+            }
+            let Some(Some(known)) = self.0.get_mut(&file.path) else { break };
+            if known.seq <= covers {
+                break;
+            }
+            // Once is enough.
+            named.extend(std::mem::take(&mut known.parts));
+            next = known.previous.clone();
+        }
+        Ok(())
     }
 }

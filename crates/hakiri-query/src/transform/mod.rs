@@ -19,6 +19,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema as ArrowSchema, SchemaRef};
+use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNode as _};
 use datafusion::common::{DFSchema, DataFusionError, TableReference};
 use datafusion::config::ConfigOptions;
 use datafusion::datasource::empty::EmptyTable;
@@ -30,6 +31,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyContext};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::physical_expr::expressions::BinaryExpr;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::planner::{ParserOptions, SqlToRel};
@@ -89,7 +91,10 @@ impl Transforms for SqlTransforms {
         let options = ParserOptions { enable_ident_normalization: false, parse_float_as_decimal: true, ..ParserOptions::default() };
         let planner = SqlToRel::new_with_options(&provider, options);
         let statement = statements.into_iter().next().ok_or_else(|| invalid("there is no statement"))?;
-        let plan = planner.sql_statement_to_plan(statement).map_err(|e| errors::of_planning(&e))?;
+        let plan = planner.sql_statement_to_plan(statement).map_err(|e| match errors::of_planning(&e) {
+            error if error.message().contains("list is empty") => invalid("no column is left"),
+            error => error,
+        })?;
         self.compiled(plan, arrow).map(|c| Box::new(c) as Box<dyn Transform>)
     }
 }
@@ -117,9 +122,6 @@ impl SqlTransforms {
             fields.push(Field::clone(&field).with_name(name));
             columns.push(self.physical(expr, schema)?);
         }
-        if fields.is_empty() {
-            return Err(invalid("no column is left"));
-        }
         let output = from_arrow_schema(&ArrowSchema::new(fields))?;
         let arrow = Arc::new(to_arrow_schema(&output));
         Ok(Compiled { output, arrow, input, filter, columns })
@@ -131,7 +133,13 @@ impl SqlTransforms {
             let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).with_config_options(Arc::clone(self.0.config_options())).build();
             // Some functions exist only as what they are simplified to.
             let expr = guarded::guarded(ExprSimplifier::new(context).simplify(expr)?)?;
-            create_physical_expr(&expr, schema, self.0.execution_props(), &PhysicalPlanningContext::default())
+            let expr = create_physical_expr(&expr, schema, self.0.execution_props(), &PhysicalPlanningContext::default())?;
+            // What does not fit is an error, as for casts; DataFusion would wrap around.
+            expr.transform_up(|e| match e.downcast_ref::<BinaryExpr>() {
+                Some(binary) => Ok(Transformed::yes(Arc::new(binary.clone().with_fail_on_overflow(true)) as Arc<dyn PhysicalExpr>)),
+                None => Ok(Transformed::no(e)),
+            })
+            .data()
         };
         build().map_err(|e| errors::of_planning(&e))
     }

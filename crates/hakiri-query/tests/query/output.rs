@@ -51,7 +51,7 @@ async fn json_keeps_all_digits() {
 async fn the_table_is_aligned_and_harmless() {
     let store = store();
     let table = print(&store.database(), "select id % 10 as n, text, 'é' as e from t", OutputFormat::Table).await.unwrap();
-    assert_eq!(table, "n | text     | e\n--+----------+--\n7 | a,\"b\"↵c | é\n1 |          | é\n");
+    assert_eq!(table, "n | text    | e\n--+---------+--\n7 | a,\"b\"↵c | é\n1 |         | é\n");
     let long = print(&store.database(), "select repeat('x', 100) as x, chr(27) || '[2J' as e, null as n", OutputFormat::Table).await.unwrap();
     let row = long.lines().nth(2).unwrap();
     assert!(row.starts_with(&format!("{}… | \u{fffd}[2J", "x".repeat(59))) && row.ends_with("NULL"), "{row}");

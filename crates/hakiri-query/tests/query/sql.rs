@@ -51,18 +51,18 @@ async fn mistakes_have_a_code_a_place_and_a_next_step() {
         ("select * from shop_order", "HK0802", "there is no table `shop_order`", "did you mean `shop_Orders`?"),
         ("select * from zzz", "HK0802", "there is no table `zzz`", "use one of: shop_Orders"),
         ("select user_id from shop_orders", "HK0802", "there is no column `user_id`", "did you mean `userId`?"),
-        ("select o.nope from shop_orders o", "HK0802", "there is no column `o.nope`", "use one of: id, userId, Total, Payload, note"),
+        ("select o.zzz from shop_orders o", "HK0802", "there is no column `o.zzz`", "use one of: id, userId, Total, Payload, note"),
         ("select nosuch(id) from shop_orders", "HK0802", "nosuch", ""),
         ("select 1/0 from shop_orders", "HK0804", "divided by zero", ""),
         ("select cast(note as bigint) from shop_orders", "HK0804", "cannot be converted to Int64", "try_cast"),
         ("select a.id from shop_orders a, shop_orders b where id = 1", "HK0802", "the column `id` is in several tables", "table.column"),
         ("select array_agg(v) from (select repeat('x', 100000) || value as v from generate_series(1, 1000))", "HK0804", "memory", "--memory"),
-        ("create table x as select 1", "HK0803", "`create table`", "single SELECT"),
+        ("create table x as select 1", "HK0803", "`create`", "single SELECT"),
         ("create external table x stored as csv location '/etc/passwd'", "HK0803", "", ""),
-        ("create view v as select 1", "HK0803", "`create view`", ""),
-        ("drop table shop_orders", "HK0803", "`drop table`", ""),
-        ("insert into shop_orders select * from shop_orders", "HK0803", "`insert into`", ""),
-        ("delete from shop_orders", "HK0803", "`delete from`", ""),
+        ("create view v as select 1", "HK0803", "`create`", ""),
+        ("drop table shop_orders", "HK0803", "`drop`", ""),
+        ("insert into shop_orders select * from shop_orders", "HK0803", "`insert`", ""),
+        ("delete from shop_orders", "HK0803", "`delete`", ""),
         ("update shop_orders set id = 1", "HK0803", "`update", ""),
         ("truncate shop_orders", "HK0803", "`truncate", ""),
         ("copy shop_orders to '/tmp/x.csv'", "HK0803", "", ""),
@@ -71,6 +71,8 @@ async fn mistakes_have_a_code_a_place_and_a_next_step() {
         ("begin", "HK0803", "", ""),
         ("prepare p as select 1", "HK0803", "`prepare`", ""),
         ("select 1; select 2", "HK0803", "several statements", "one by one"),
+        ("; drop table shop_orders", "HK0803", "`drop`", ""),
+        ("/* select */ copy x from '/etc/passwd'", "HK0803", "`copy`", ""),
         ("select 1; drop table shop_orders", "HK0803", "several statements", ""),
         ("select * into x from shop_orders", "HK0803", "`select into`", ""),
         ("explain drop table shop_orders", "HK0803", "", ""),
@@ -102,9 +104,19 @@ async fn mistakes_have_a_code_a_place_and_a_next_step() {
         assert!(!error.to_string().contains("secret") && !error.to_string().contains('\n'), "{sql}: {error:?}");
     }
     // Deep nesting is an error, not the end of the process.
-    for sql in [format!("select {}1{}", "(".repeat(5_000), ")".repeat(5_000)), format!("select {}1", "-".repeat(1).repeat(1) + &" not ".repeat(5_000)), format!("select 1{}", " + 1".repeat(20_000))] {
+    for sql in [format!("select {}1{}", "(".repeat(5_000), ")".repeat(5_000)), format!("select {}true", "not ".repeat(5_000)), format!("select {}1{}", "abs(".repeat(3_000), ")".repeat(3_000)), format!("select 1{}", " + 1".repeat(20_000))] {
         if let Err(error) = print(&database, &sql, OutputFormat::Csv).await {
             assert!(error.code().to_string().starts_with("HK08"), "{error:?}");
         }
+    }
+}
+
+/// Which table functions there are: a new one of DataFusion's must be looked at before it is let in.
+#[tokio::test]
+async fn no_table_function_reads_files() {
+    let store = store();
+    for name in ["read_parquet", "read_csv", "read_json", "parquet_scan", "parquet_metadata", "list_files", "glob", "read_text", "read_blob"] {
+        let error = print(&store.database(), &format!("select * from {name}('x')"), OutputFormat::Csv).await.unwrap_err();
+        assert_eq!(error.code().to_string(), "HK0802", "{error:?}");
     }
 }

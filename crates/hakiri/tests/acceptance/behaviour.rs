@@ -45,7 +45,7 @@ fn artifact_version_and_completions_need_no_project() {
 }
 
 #[test]
-fn init_makes_a_project_that_runs() {
+fn artifact_init_makes_a_project_that_runs() {
     let project = Project::new("");
     project.hakiri(&["init", "my-shop"]).expect(0).says("hakiri run");
     let dir = project.path().join("my-shop");
@@ -128,6 +128,37 @@ fn nothing_but_data_is_on_stdout_and_no_bars_are_drawn_off_a_terminal() {
     assert!(!ran.stderr.contains('\u{1b}') && !ran.stderr.contains('\r'), "{:?}", ran.stderr);
     let ran = project.hakiri(&["query", "--format", "csv", "select id from f_t"]).expect(0);
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("id\n1\n", ""));
+}
+
+#[test]
+fn progress_is_drawn_on_a_terminal() {
+    let api = Api::start(|request| {
+        std::thread::sleep(Duration::from_millis(150));
+        paged((0..20).map(|i| json!({"id": i})).collect(), 5)(request)
+    });
+    let project = Project::new(&manifest(&api.url, ""));
+    // script(1) gives the command a pseudo-terminal.
+    let mut command = std::process::Command::new("script");
+    let line = format!("{} run", crate::support::binary().display());
+    command.args(["-qec", &line, "/dev/null"]).current_dir(project.path()).env("TERM", "xterm").env_remove("NO_COLOR");
+    let output = command.stdin(std::process::Stdio::null()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("api \u{203a} ") && text.contains("rows"), "{text:?}");
+    assert!(text.contains("\u{1b}[32mcommitted"), "{text:?}");
+}
+
+#[test]
+fn artifact_the_demo_shows_what_it_says() {
+    let project = Project::new("");
+    let ran = project.hakiri(&["demo", "shown"]).expect(0);
+    ran.says("1. making a project in shown").says("the API answered 1 request with 6 of its 1,707 records").says("try next:");
+    let row = "AK    | 4K0  | Pedro Bay                    |     15 |      3.30 |       36.4 |       37";
+    assert!(ran.stdout.contains(row), "{}", ran.stdout);
+    project.hakiri(&["-C", "shown", "tables"]).expect(0);
+    project.hakiri(&["demo", "shown"]).expect(2).says("HK0002");
+    let json = project.hakiri(&["demo", "again", "--json"]).expect(0).json();
+    assert_eq!(json["changed"].as_array().unwrap().len(), 6);
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn example(name: &str, url: &str) -> String {
 
 fn with_secrets(project: &Project, args: &[&str]) -> crate::support::Ran {
     let mut command = project.command(args);
-    for name in ["STRIPE_KEY", "GRAPHQL_TOKEN", "GITHUB_TOKEN", "API_TOKEN", "TOKEN"] {
+    for name in ["PAYMENTS_KEY", "TRACKER_KEY", "GITHUB_TOKEN"] {
         command.env(name, "token-value");
     }
     command.output().unwrap().into()
@@ -64,6 +64,56 @@ fn the_examples_of_connectors_are_valid_manifests() {
         project.write(&format!("pipelines/{name}.toml"), example(name, "http://127.0.0.1:9"));
         with_secrets(&project, &["check"]).expect(0);
     }
+}
+
+#[test]
+fn a_payments_api_is_connected_by_its_manifest_alone() {
+    let api = Api::start(|request: &Request| {
+        assert!(request.headers["authorization"].starts_with("Basic "));
+        let after = request.query.get("starting_after").map_or(0, |a| a[3..].parse::<usize>().unwrap());
+        let page = |records: Vec<Value>| {
+            let more = records.len() > after + 2;
+            Response::json(&json!({"object": "list", "data": records.into_iter().skip(after).take(2).collect::<Vec<_>>(), "has_more": more}))
+        };
+        match request.path.as_str() {
+            "/customers" => page((1..=5).map(|i| json!({"id": format!("cu_{i}"), "created": 1_700_000_000 + i, "address": {"city": "Kyoto"}})).collect()),
+            "/invoices" => {
+                assert_eq!(request.query["expand[0]"], "data.customer");
+                let lines = |i: usize| json!({"object": "list", "data": [{"id": format!("il_{i}"), "amount": i * 100}]});
+                page((1..=5).map(|i| json!({"id": format!("in_{i}"), "created": 1_700_000_000 + i, "customer": {"id": "cu_1"}, "lines": lines(i)})).collect())
+            }
+            "/customers/cu_3/balance_transactions" => Response::text(404, "application/json", "{}"),
+            _ => page(vec![json!({"id": format!("tx_{}", &request.path[14..15]), "amount": -7})]),
+        }
+    });
+    let project = Project::new("");
+    project.write("pipelines/payments.toml", example("stripe-like", &api.url));
+    with_secrets(&project, &["run", "--tick", "2026-10-01T00:00:00Z"]).expect(0);
+    assert_eq!(project.number("select count(*) from payments_customers"), 5);
+    assert_eq!(project.number("select count(*) from payments_invoices"), 5);
+    assert_eq!(project.number("select sum(amount) from payments_invoices_lines_data"), 1500);
+    assert_eq!(project.number("select count(*) from payments_balance"), 4);
+    let asked = api.count();
+    with_secrets(&project, &["run", "--tick", "2026-10-02T00:00:00Z"]).expect(0);
+    let log = api.log.lock().unwrap();
+    let bound = log[asked..].iter().find(|r| r.path == "/invoices").unwrap().query.get("created[gte]").cloned();
+    assert!(bound.is_some_and(|b| b.parse::<i64>().unwrap() <= 1_700_000_005), "the second run asks from the cursor on");
+}
+
+#[test]
+fn a_graphql_api_is_connected_by_its_manifest_alone() {
+    let api = Api::start(|request: &Request| {
+        assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/graphql"));
+        let body: Value = serde_json::from_str(&request.body).unwrap();
+        let after = body["variables"].get("after").map_or(0, |a| a.as_str().unwrap().parse::<usize>().unwrap());
+        let edges: Vec<Value> = (after..after + 2).map(|i| json!({"node": {"id": format!("i{i}"), "title": "t", "updatedAt": "2026-01-01T00:00:00Z", "labels": [{"name": "bug"}]}})).collect();
+        Response::json(&json!({"data": {"issues": {"edges": edges, "pageInfo": {"endCursor": (after + 2).to_string(), "hasNextPage": after + 2 < 6}}}}))
+    });
+    let project = Project::new("");
+    project.write("pipelines/tracker.toml", example("graphql-like", &api.url));
+    with_secrets(&project, &["run"]).expect(0);
+    assert_eq!(project.number("select count(*) from tracker_issues"), 6);
+    assert_eq!(api.count(), 3);
 }
 
 #[test]

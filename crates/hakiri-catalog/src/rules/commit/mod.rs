@@ -14,17 +14,9 @@ use super::{Ask, Decision, View};
 
 pub(crate) fn ask(commit: &Commit) -> Ask {
     match commit {
-        Commit::Run {
-            pipeline, run, tables, ..
-        } => run::ask(pipeline, run, tables),
-        Commit::Snapshot {
-            pipeline,
-            table,
-            snapshot,
-            ..
-        } => snapshot::ask(pipeline, table, snapshot),
+        Commit::Run { pipeline, run, tables, .. } => run::ask(pipeline, run, tables),
         Commit::State { pipeline, tables, .. } => state::ask(pipeline, tables),
-        Commit::Forget { pipeline, .. } => Ask::keys([Key::head(pipeline)]),
+        Commit::Snapshot { pipeline, .. } | Commit::Forget { pipeline, .. } => Ask::keys([Key::head(pipeline)]),
     }
 }
 
@@ -39,20 +31,10 @@ pub(crate) fn ask_more(commit: &Commit, view: &View) -> Vec<Key> {
 pub(crate) fn decide(view: &View, commit: &Commit) -> CatalogResult<Decision<Committed>> {
     match commit {
         Commit::Run { .. } => run::decide(view, commit),
-        Commit::Snapshot {
-            pipeline,
-            table,
-            generation,
-            previous,
-            snapshot,
-        } => snapshot::decide(view, pipeline, table, *generation, previous.as_ref(), snapshot),
-        Commit::State {
-            pipeline,
-            expected_seq,
-            tables,
-            unnamed,
-            reason,
-        } => state::decide(view, pipeline, *expected_seq, tables, unnamed, reason),
+        Commit::Snapshot { pipeline, generation, tables } => snapshot::decide(view, pipeline, *generation, tables),
+        Commit::State { pipeline, expected_seq, tables, unnamed, reason } => {
+            state::decide(view, pipeline, *expected_seq, tables, unnamed, reason)
+        }
         Commit::Forget { pipeline, keys } => forget(view, pipeline, keys),
     }
 }
@@ -68,24 +50,14 @@ fn forget(view: &View, pipeline: &PipelineId, keys: &[Key]) -> CatalogResult<Dec
             key.parts.join("/")
         )));
     }
-    let answer = Committed {
-        head: view.head(pipeline),
-        run: None,
-    };
-    Ok(Decision {
-        answer,
-        put: Vec::new(),
-        delete: keys.to_vec(),
-    })
+    let answer = Committed { head: view.head(pipeline), run: None };
+    Ok(Decision { answer, put: Vec::new(), delete: keys.to_vec() })
 }
 
 /// The keys that [`schema_history`] needs to see.
 fn schema_keys(pipeline: &PipelineId, table: &TableName, version: &SchemaVersion) -> Vec<Key> {
     let before = (version.version > 1).then(|| Key::schema(pipeline, table, version.version - 1));
-    before
-        .into_iter()
-        .chain([Key::schema(pipeline, table, version.version)])
-        .collect()
+    before.into_iter().chain([Key::schema(pipeline, table, version.version)]).collect()
 }
 
 /// The record to write so that a table's history holds a version (C2): none if it is there already. A version that is
@@ -125,14 +97,16 @@ fn schema_history(
     }
 }
 
-fn unnamed(pipeline: &PipelineId, seq: u64, name: &str, manifest: &FileRef, since: Instant) -> (Key, Record) {
-    (
-        Key::unnamed(pipeline, seq, name),
-        Record::Unnamed(Unnamed {
-            manifest: manifest.clone(),
-            since,
-        }),
-    )
+/// The chain of manifests from one back to, but without, that of the commit `above`.
+fn unnamed(
+    pipeline: &PipelineId,
+    seq: u64,
+    name: &str,
+    manifest: &FileRef,
+    above: u64,
+    since: Instant,
+) -> (Key, Record) {
+    (Key::unnamed(pipeline, seq, name), Record::Unnamed(Unnamed { manifest: manifest.clone(), above, since }))
 }
 
 /// Files of a snapshot that another one took the place of, or that a table started anew without.
@@ -144,18 +118,9 @@ fn unnamed_snapshot(
     manifest: &FileRef,
     since: Instant,
 ) -> (Key, Record) {
-    unnamed(
-        pipeline,
-        seq,
-        &format!("{table}.snapshot.{covers:010}"),
-        manifest,
-        since,
-    )
+    unnamed(pipeline, seq, &format!("{table}.snapshot.{covers:010}"), manifest, 0, since)
 }
 
 fn seq_conflict(head: &Head, expected: u64) -> CatalogError {
-    CatalogError::Conflict(format!(
-        "the pipeline {} is at commit {}, not {expected}",
-        head.pipeline, head.seq
-    ))
+    CatalogError::Conflict(format!("the pipeline {} is at commit {}, not {expected}", head.pipeline, head.seq))
 }

@@ -14,13 +14,7 @@ use crate::rules::{Ask, View, fence};
 pub(super) fn ask(pipeline: &PipelineId, run: &RunId, tables: &[TableCommit]) -> Ask {
     let mut keys = vec![Key::head(pipeline), Key::run(pipeline, run)];
     for table in tables {
-        keys.extend(
-            table
-                .head
-                .schema
-                .iter()
-                .flat_map(|version| schema_keys(pipeline, &table.table, version)),
-        );
+        keys.extend(table.head.schema.iter().flat_map(|version| schema_keys(pipeline, &table.table, version)));
     }
     Ask::keys(keys)
 }
@@ -35,25 +29,12 @@ pub(super) fn ask(pipeline: &PipelineId, run: &RunId, tables: &[TableCommit]) ->
 /// nothing succeeded ends without one, and its report's `seq` is none. In both cases the lease is released, the run is
 /// no longer unfinished, and a scheduled run's tick is done.
 pub(super) fn decide(view: &View, commit: &Commit) -> CatalogResult<Decision<Committed>> {
-    let Commit::Run {
-        pipeline,
-        run,
-        epoch,
-        expected_seq,
-        tables,
-        report,
-        scheduled,
-        new_generation,
-    } = commit
-    else {
+    let Commit::Run { pipeline, run, epoch, expected_seq, tables, report, scheduled, new_generation } = commit else {
         return Err(CatalogError::Conflict("not the commit of a run".to_owned()));
     };
     let mut head = view.head(pipeline);
     if let Some(record) = view.ended(pipeline, run) {
-        return Ok(Decision::nothing(Committed {
-            head,
-            run: Some(record.clone()),
-        }));
+        return Ok(Decision::nothing(Committed { head, run: Some(record.clone()) }));
     }
     fence(&head, run, *epoch)?;
     let started = match view.run(pipeline, run) {
@@ -90,13 +71,7 @@ pub(super) fn decide(view: &View, commit: &Commit) -> CatalogResult<Decision<Com
     let record = RunRecord { report, epoch: *epoch };
     records.push((Key::run(pipeline, run), Record::Run(record.clone())));
     records.push((Key::head(pipeline), Record::Head(head.clone())));
-    Ok(Decision::put(
-        Committed {
-            head,
-            run: Some(record),
-        },
-        records,
-    ))
+    Ok(Decision::put(Committed { head, run: Some(record) }, records))
 }
 
 /// Puts the tables into the head. Returns the records that go with it.
@@ -104,12 +79,7 @@ fn commit_tables(view: &View, head: &mut Head, seq: u64, tables: &[TableCommit])
     let pipeline = head.pipeline.clone();
     let mut records = Vec::new();
     let mut seen = BTreeSet::new();
-    for TableCommit {
-        table,
-        head: new,
-        unnamed: left,
-    } in tables
-    {
+    for TableCommit { table, head: new, unnamed: left } in tables {
         if !seen.insert(table) || new.manifest_seq > seq {
             return Err(CatalogError::Conflict(format!(
                 "table {table} cannot be committed twice, nor ahead of commit {seq}"
@@ -126,23 +96,20 @@ fn commit_tables(view: &View, head: &mut Head, seq: u64, tables: &[TableCommit])
             }
             records.extend(schema_history(view, &pipeline, table, version, before)?);
         }
-        records.extend(
-            left.iter()
-                .map(|manifest| unnamed(&pipeline, seq, table.as_str(), manifest, view.now)),
-        );
-        if let Some(snapshot) = old.and_then(|t| t.snapshot.as_ref())
+        let snapshot = old.and_then(|t| t.snapshot.as_ref());
+        let above = snapshot.map_or(0, |s| s.covers);
+        records.extend(left.iter().map(|manifest| unnamed(&pipeline, seq, table.as_str(), manifest, above, view.now)));
+        let mut new = new.clone();
+        if left.is_none() && old.is_some_and(|t| t.manifest.is_some()) {
+            // The run adds to the table. Snapshots are named without its lease, so that one may be there by now that the
+            // run did not see; without this, a run could take the snapshot of a parent away and leave that of its child.
+            new.snapshot = snapshot.cloned();
+        } else if let Some(snapshot) = snapshot
             && new.snapshot.as_ref() != Some(snapshot)
         {
-            records.push(unnamed_snapshot(
-                &pipeline,
-                seq,
-                table,
-                snapshot.covers,
-                &snapshot.manifest,
-                view.now,
-            ));
+            records.push(unnamed_snapshot(&pipeline, seq, table, snapshot.covers, &snapshot.manifest, view.now));
         }
-        head.tables.insert(table.clone(), new.clone());
+        head.tables.insert(table.clone(), new);
     }
     Ok(records)
 }

@@ -17,16 +17,9 @@ pub(super) fn ask(pipeline: &PipelineId, tables: &BTreeMap<TableName, Option<Tab
     let mut keys = vec![Key::head(pipeline)];
     for (table, head) in tables {
         let version = head.as_ref().and_then(|h| h.schema.as_ref());
-        keys.extend(
-            version
-                .into_iter()
-                .flat_map(|version| schema_keys(pipeline, table, version)),
-        );
+        keys.extend(version.into_iter().flat_map(|version| schema_keys(pipeline, table, version)));
     }
-    Ask {
-        keys,
-        last: vec![(Kind::Audit, audit_prefix(Some(pipeline)))],
-    }
+    Ask { keys, last: vec![(Kind::Audit, audit_prefix(Some(pipeline)))] }
 }
 
 /// The run that the change abandons.
@@ -54,10 +47,7 @@ pub(super) fn decide(
     if let Some(lease) = &head.lease
         && lease.expires > view.now
     {
-        return Err(CatalogError::Held {
-            run: lease.run.clone(),
-            until: lease.expires,
-        });
+        return Err(CatalogError::Held { run: lease.run.clone(), until: lease.expires });
     }
     if head.seq != expected_seq {
         return Err(seq_conflict(&head, expected_seq));
@@ -73,10 +63,7 @@ pub(super) fn decide(
             continue;
         };
         if new.manifest_seq > head.seq {
-            return Err(CatalogError::Conflict(format!(
-                "table {table} cannot be ahead of commit {}",
-                head.seq
-            )));
+            return Err(CatalogError::Conflict(format!("table {table} cannot be ahead of commit {}", head.seq)));
         }
         if let Some(version) = &new.schema {
             records.extend(schema_history(view, pipeline, table, version, Some(version.version))?);
@@ -89,6 +76,7 @@ pub(super) fn decide(
             head.seq,
             &format!("{i:06}.{}", manifest.sha256.short()),
             manifest,
+            0,
             view.now,
         ));
     }
@@ -97,10 +85,7 @@ pub(super) fn decide(
         && let Some(record) = view.run(pipeline, run)
     {
         let mut record = abandoned(record.clone(), head.epoch, view.now);
-        record.report.tables = view
-            .plan(pipeline, run)
-            .map(|plan| given_up(plan, reason))
-            .unwrap_or_default();
+        record.report.tables = view.plan(pipeline, run).map(|plan| given_up(plan, reason)).unwrap_or_default();
         records.push((Key::run(pipeline, run), Record::Run(record)));
     }
     let audit = Audit {
