@@ -54,6 +54,8 @@ impl Engine {
         table.source_table = new.to_owned();
         let mut changes = BTreeMap::from([(old_name.clone(), None), (new_name.clone(), Some(table))]);
         changes.extend(reparented(&head, &old_name, &new_name));
+        let entries = self.schemas_under(pipeline, &old_name, pipeline, &new_name).await?;
+        self.catalog.import(&ExportPage { entries, next: None }).await?;
         self.commit_move(&head, changes, format!("move {old_name} to {new_name}")).await?;
         self.delete_derived(&old_name).await?;
         Ok(true)
@@ -62,7 +64,7 @@ impl Engine {
     async fn move_pipeline(&self, from: &PipelineId, to: &PipelineId) -> Result<bool> {
         let spec = self.pipeline(to)?;
         let (old, new) = (self.head(from).await?, self.head(to).await?);
-        if old.tables.is_empty() || !new.tables.is_empty() {
+        if old.tables.is_empty() {
             return Ok(false);
         }
         // The commit's number goes on, since it orders the rows of both names. Importing is idempotent: after a crash in
@@ -81,15 +83,13 @@ impl Engine {
                 parent.table = renamed.clone();
             }
         }
+        // Equal tables are those of a move that died in the middle; others are the new name's own.
+        if !new.tables.is_empty() && new.tables != head.tables {
+            return Ok(false);
+        }
         let mut entries = vec![(Key::head(to), Record::Head(head.clone()))];
         for (name, renamed) in &names {
-            let prefix = vec![from.to_string(), name.to_string()];
-            let page = PageRequest { kind: Kind::Schema, prefix, after: None, limit: 1000, newest_first: false };
-            for (_, record) in self.catalog.list(&page).await?.entries {
-                if let Record::Schema(version) = &record {
-                    entries.push((Key::schema(to, renamed, version.version), record));
-                }
-            }
+            entries.extend(self.schemas_under(from, name, to, renamed).await?);
         }
         self.catalog.import(&ExportPage { entries, next: None }).await?;
         let drops = old.tables.keys().map(|name| (name.clone(), None)).collect();
@@ -99,6 +99,19 @@ impl Engine {
         }
         self.publish(&head).await?;
         Ok(true)
+    }
+
+    /// The history of a table's schemas, under its new name.
+    async fn schemas_under(&self, from: &PipelineId, old: &TableName, to: &PipelineId, new: &TableName) -> Result<Vec<(Key, Record)>> {
+        let prefix = vec![from.to_string(), old.to_string()];
+        let page = PageRequest { kind: Kind::Schema, prefix, after: None, limit: 1000, newest_first: false };
+        let listed = self.catalog.list(&page).await?.entries.into_iter();
+        Ok(listed
+            .filter_map(|(_, record)| match &record {
+                Record::Schema(version) => Some((Key::schema(to, new, version.version), record)),
+                _ => None,
+            })
+            .collect())
     }
 
     async fn commit_move(&self, head: &Head, tables: BTreeMap<TableName, Option<hakiri_core::catalog::TableHead>>, reason: String) -> Result<()> {

@@ -46,7 +46,7 @@ pub struct Options {
     /// Bytes that all queries of the database together may hold, roughly; what is above is spilled to `temp_dir` where
     /// the operation can (sorting, merging, grouping), or fails with `HK0804`.
     pub memory_limit: usize,
-    /// How many parts are decoded at once. It never changes a result.
+    /// How many processors may be used. Not used yet: plans have one partition, see [`Database`].
     pub target_partitions: usize,
     /// An existing folder for spilled data. Only queries that spill write to it.
     pub temp_dir: PathBuf,
@@ -105,7 +105,9 @@ impl Database {
         let pool = TrackConsumersPool::new(FairSpillPool::new(options.memory_limit), std::num::NonZeroUsize::MIN);
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(pool))
-            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![options.temp_dir])))
+            .with_disk_manager_builder(
+                DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![options.temp_dir])),
+            )
             .with_object_store_registry(Arc::new(OnlyStore(store)))
             .build_arc()
             .map_err(|e| errors::of_running(&e))?;
@@ -147,7 +149,9 @@ impl Database {
         let mut statement = statement::only_reading(statement::parse(words, &names)?)?;
         if matches!(statement, Statement::ShowTables { .. }) {
             // DataFusion's own would list its information schema too.
-            let list = format!("SELECT table_name FROM information_schema.tables WHERE table_schema = '{SCHEMA}' ORDER BY table_name");
+            let list = format!(
+                "SELECT table_name FROM information_schema.tables WHERE table_schema = '{SCHEMA}' ORDER BY table_name"
+            );
             statement = statement::only_reading(statement::parse(statement::words(&list)?, &Names::default())?)?;
         }
         let statement = DfStatement::Statement(Box::new(statement));
@@ -155,7 +159,9 @@ impl Database {
         let plan = self.context.state().statement_to_plan(statement).await.map_err(|e| errors::of_planning(&e))?;
         // The second lock on the same door: the plan, not the text, decides what is done.
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-        options.verify_plan(&plan).map_err(|_| Error::new(Code::QueryForbidden, "the statement does more than read"))?;
+        options
+            .verify_plan(&plan)
+            .map_err(|_| Error::new(Code::QueryForbidden, "the statement does more than read"))?;
         let frame = self.context.execute_logical_plan(plan).await.map_err(|e| errors::of_planning(&e))?;
         let stream = frame.execute_stream().await.map_err(|e| errors::of_planning(&e))?;
         Ok(QueryResult { schema: stream.schema(), stream: ResultStream(stream) })
@@ -176,8 +182,11 @@ impl Database {
             };
             if !found {
                 let known: Vec<&str> = self.tables().collect();
-                return Err(Error::new(Code::QueryTable, format!("there is no table `{}`", reference.to_string().replace('"', "")))
-                    .with_hint(errors::did_you_mean(reference.table(), &known)));
+                return Err(Error::new(
+                    Code::QueryTable,
+                    format!("there is no table `{}`", reference.to_string().replace('"', "")),
+                )
+                .with_hint(errors::did_you_mean(reference.table(), &known)));
             }
         }
         Ok(())
@@ -186,7 +195,11 @@ impl Database {
 
 /// One partition: see [`Database`]. Literals with a point are decimals, as the columns they meet.
 fn config(memory_limit: usize) -> SessionConfig {
-    let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(true).with_default_catalog_and_schema(CATALOG, SCHEMA).with_create_default_catalog_and_schema(false);
+    let mut config = SessionConfig::new()
+        .with_target_partitions(1)
+        .with_information_schema(true)
+        .with_default_catalog_and_schema(CATALOG, SCHEMA)
+        .with_create_default_catalog_and_schema(false);
     let options = config.options_mut();
     options.sql_parser.enable_ident_normalization = false;
     options.sql_parser.parse_float_as_decimal = true;
@@ -202,7 +215,9 @@ struct Tables(BTreeMap<String, Arc<dyn TableProvider>>);
 
 impl Tables {
     fn find(&self, name: &str) -> Option<&Arc<dyn TableProvider>> {
-        self.0.get(name).or_else(|| self.0.iter().find(|(stored, _)| stored.eq_ignore_ascii_case(name)).map(|(_, table)| table))
+        self.0
+            .get(name)
+            .or_else(|| self.0.iter().find(|(stored, _)| stored.eq_ignore_ascii_case(name)).map(|(_, table)| table))
     }
 }
 

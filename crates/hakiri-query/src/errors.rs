@@ -11,18 +11,25 @@ use parquet::errors::ParquetError;
 pub(crate) fn of_parser(error: &ParserError) -> Error {
     let text = match error {
         ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.as_str(),
-        ParserError::RecursionLimitExceeded => return Error::new(Code::QuerySyntax, "the statement is nested too deeply"),
+        ParserError::RecursionLimitExceeded => {
+            return Error::new(Code::QuerySyntax, "the statement is nested too deeply");
+        }
     };
-    let Some((message, place)) = text.rsplit_once(" at Line: ") else { return Error::new(Code::QuerySyntax, lower_first(text)) };
+    let Some((message, place)) = text.rsplit_once(" at Line: ") else {
+        return Error::new(Code::QuerySyntax, lower_first(text));
+    };
     match place.split_once(", Column: ") {
-        Some((line, column)) => Error::new(Code::QuerySyntax, lower_first(message)).at(format!("line {line}, column {column}")),
+        Some((line, column)) => {
+            Error::new(Code::QuerySyntax, lower_first(message)).at(format!("line {line}, column {column}"))
+        }
         None => Error::new(Code::QuerySyntax, lower_first(message)),
     }
 }
 
 /// An error of cutting SQL into words.
 pub(crate) fn of_tokenizer(error: &TokenizerError) -> Error {
-    Error::new(Code::QuerySyntax, lower_first(&error.message)).at(format!("line {}, column {}", error.location.line, error.location.column))
+    Error::new(Code::QuerySyntax, lower_first(&error.message))
+        .at(format!("line {}, column {}", error.location.line, error.location.column))
 }
 
 /// An error of planning: what the statement says does not fit what there is.
@@ -30,8 +37,12 @@ pub(crate) fn of_planning(error: &DataFusionError) -> Error {
     match root(error) {
         DataFusionError::SQL(error, _) => of_parser(error),
         DataFusionError::SchemaError(error, _) => of_schema(error),
-        DataFusionError::Plan(text) | DataFusionError::NotImplemented(text) | DataFusionError::Execution(text) => of_plan_text(text),
-        DataFusionError::Collection(errors) if !errors.is_empty() => errors.first().map_or_else(|| of_running(error), of_planning),
+        DataFusionError::Plan(text) | DataFusionError::NotImplemented(text) | DataFusionError::Execution(text) => {
+            of_plan_text(text)
+        }
+        DataFusionError::Collection(errors) if !errors.is_empty() => {
+            errors.first().map_or_else(|| of_running(error), of_planning)
+        }
         _ => of_running(error),
     }
 }
@@ -40,10 +51,12 @@ pub(crate) fn of_planning(error: &DataFusionError) -> Error {
 pub(crate) fn of_running(error: &DataFusionError) -> Error {
     match root(error) {
         DataFusionError::ResourcesExhausted(text) if text.contains("disk") => {
-            Error::new(Code::QueryFailed, "the query needs more temporary disk space than it may use").with_hint("free space in the folder for temporary files, or ask for less")
+            Error::new(Code::QueryFailed, "the query needs more temporary disk space than it may use")
+                .with_hint("free space in the folder for temporary files, or ask for less")
         }
         DataFusionError::ResourcesExhausted(_) => {
-            Error::new(Code::QueryFailed, "the query needs more memory than it may use").with_hint("raise --memory, or ask for less: fewer columns, a filter, a smaller group by")
+            Error::new(Code::QueryFailed, "the query needs more memory than it may use")
+                .with_hint("raise --memory, or ask for less: fewer columns, a filter, a smaller group by")
         }
         DataFusionError::ObjectStore(error) => of_store(error),
         DataFusionError::ParquetError(error) => match error.as_ref() {
@@ -54,9 +67,13 @@ pub(crate) fn of_running(error: &DataFusionError) -> Error {
             },
             other => of_parquet_text(&other.to_string()),
         },
-        DataFusionError::IoError(error) if error.kind() == std::io::ErrorKind::StorageFull => Error::new(Code::StoreFull, "the folder for temporary files is full"),
+        DataFusionError::IoError(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+            Error::new(Code::StoreFull, "the folder for temporary files is full")
+        }
         DataFusionError::IoError(error) => Error::new(Code::Io, format!("a temporary file: {}", error.kind())),
-        other => Error::new(Code::QueryFailed, reason(other)).with_hint("use try_cast for values that may not convert, nullif for divisors that may be zero; filter the rows"),
+        other => Error::new(Code::QueryFailed, reason(other)).with_hint(
+            "use try_cast for values that may not convert, nullif for divisors that may be zero; filter the rows",
+        ),
     }
 }
 
@@ -72,7 +89,8 @@ fn of_store(error: &object_store::Error) -> Error {
 
 /// DataFusion's reader keeps only the text of what the store said.
 fn of_parquet_text(text: &str) -> Error {
-    if let Some((path, _)) = text.split_once("Object at location ").and_then(|(_, rest)| rest.split_once(" not found")) {
+    if let Some((path, _)) = text.split_once("Object at location ").and_then(|(_, rest)| rest.split_once(" not found"))
+    {
         return Error::new(Code::StoreMissing, format!("{path} is not there"));
     }
     if text.contains("Generic ") || text.contains("Object Store error") {
@@ -93,11 +111,15 @@ pub(crate) fn reason(error: &DataFusionError) -> String {
                 None => "a value cannot be converted".to_owned(),
             },
             ArrowError::ArithmeticOverflow(_) => "a result is out of range".to_owned(),
-            ArrowError::ComputeError(text) if text.to_lowercase().contains("overflow") => "a result is out of range".to_owned(),
+            ArrowError::ComputeError(text) if text.to_lowercase().contains("overflow") => {
+                "a result is out of range".to_owned()
+            }
             ArrowError::ComputeError(text) | ArrowError::InvalidArgumentError(text) => without_values(text),
             _ => "a value cannot be computed".to_owned(),
         },
-        DataFusionError::Internal(text) => format!("the query engine failed: {}", without_values(text.lines().next().unwrap_or_default())),
+        DataFusionError::Internal(text) => {
+            format!("the query engine failed: {}", without_values(text.lines().next().unwrap_or_default()))
+        }
         other => without_values(other.strip_backtrace().lines().next().unwrap_or_default()),
     }
 }
@@ -112,7 +134,9 @@ fn root(error: &DataFusionError) -> &DataFusionError {
         },
         // A memory limit that was hit inside a stream comes as an Arrow error.
         DataFusionError::ArrowError(inner, _) => match inner.as_ref() {
-            arrow::error::ArrowError::ExternalError(inner) => inner.downcast_ref::<DataFusionError>().map_or(error, root),
+            arrow::error::ArrowError::ExternalError(inner) => {
+                inner.downcast_ref::<DataFusionError>().map_or(error, root)
+            }
             _ => error,
         },
         other => other,
@@ -122,14 +146,18 @@ fn root(error: &DataFusionError) -> &DataFusionError {
 fn of_schema(error: &SchemaError) -> Error {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
-            let known: Vec<&str> = valid_fields.iter().map(|c| c.name.as_str()).filter(|n| !n.starts_with("_hakiri_")).collect();
-            Error::new(Code::QueryTable, format!("there is no column `{}`", field.flat_name().replace('"', ""))).with_hint(did_you_mean(&field.name, &known))
+            let known: Vec<&str> =
+                valid_fields.iter().map(|c| c.name.as_str()).filter(|n| !n.starts_with("_hakiri_")).collect();
+            Error::new(Code::QueryTable, format!("there is no column `{}`", field.flat_name().replace('"', "")))
+                .with_hint(did_you_mean(&field.name, &known))
         }
         SchemaError::AmbiguousReference { field } => {
-            Error::new(Code::QueryTable, format!("the column `{}` is in several tables", field.name)).with_hint("write `table.column`")
+            Error::new(Code::QueryTable, format!("the column `{}` is in several tables", field.name))
+                .with_hint("write `table.column`")
         }
         SchemaError::DuplicateUnqualifiedField { name } | SchemaError::DuplicateQualifiedField { name, .. } => {
-            Error::new(Code::QuerySyntax, format!("two columns are called `{name}`")).with_hint("give one of them another name with `as`")
+            Error::new(Code::QuerySyntax, format!("two columns are called `{name}`"))
+                .with_hint("give one of them another name with `as`")
         }
     }
 }
@@ -144,7 +172,8 @@ fn of_plan_text(text: &str) -> Error {
         return Error::new(Code::QueryTable, lower_first(text).replace("\n", " ")).with_hint("use another function");
     }
     if lower.contains("not found in struct") {
-        return Error::new(Code::QueryTable, lower_first(text)).with_hint("use one of the struct's fields: `hakiri schema TABLE` lists them");
+        return Error::new(Code::QueryTable, lower_first(text))
+            .with_hint("use one of the struct's fields: `hakiri schema TABLE` lists them");
     }
     if ["ddl not supported", "dml not supported", "statement not supported"].iter().any(|t| lower.contains(t)) {
         return Error::new(Code::QueryForbidden, "only queries are allowed");
@@ -205,7 +234,9 @@ fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
     match (chars.next(), chars.clone().next()) {
         // `SELECT …` stays.
-        (Some(first), second) if second.is_none_or(|c| !c.is_uppercase()) => first.to_lowercase().chain(chars).collect(),
+        (Some(first), second) if second.is_none_or(|c| !c.is_uppercase()) => {
+            first.to_lowercase().chain(chars).collect()
+        }
         _ => text.to_owned(),
     }
 }
@@ -219,15 +250,24 @@ mod tests {
     #[test]
     fn values_do_not_reach_messages() {
         for (error, expected) in [
-            (ArrowError::CastError("Cannot cast string 'secret 4711' to value of Int64 type".into()), "a value cannot be converted to Int64"),
-            (ArrowError::ParseError("Error parsing timestamp from 'secret': error parsing date".into()), "a value cannot be converted"),
+            (
+                ArrowError::CastError("Cannot cast string 'secret 4711' to value of Int64 type".into()),
+                "a value cannot be converted to Int64",
+            ),
+            (
+                ArrowError::ParseError("Error parsing timestamp from 'secret': error parsing date".into()),
+                "a value cannot be converted",
+            ),
             (ArrowError::ComputeError("bad 'secret' and 4711".into()), "bad … and #"),
             (ArrowError::ArithmeticOverflow("Overflow happened on: 4711 * 4711".into()), "a result is out of range"),
         ] {
             let error = DataFusionError::ArrowError(Box::new(error), None).context("while reading secret");
             assert_eq!(reason(&error), expected);
         }
-        let external = DataFusionError::ArrowError(Box::new(ArrowError::ExternalError(Box::new(DataFusionError::ResourcesExhausted("x".into())))), None);
+        let external = DataFusionError::ArrowError(
+            Box::new(ArrowError::ExternalError(Box::new(DataFusionError::ResourcesExhausted("x".into())))),
+            None,
+        );
         let error = of_running(&external);
         assert!(error.code() == Code::QueryFailed && error.hint().contains("--memory"), "{error:?}");
     }

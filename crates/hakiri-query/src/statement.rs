@@ -21,6 +21,9 @@ use crate::errors;
 
 /// How deeply a statement may be nested: parsing and planning are recursive.
 const MAX_DEPTH: usize = 50;
+/// How many operators and keywords a statement may have: chains such as `1 + 1 + …` are as deep as they are long, and the
+/// parser's own limit does not count them. Lists of values are not counted.
+const MAX_OPERATORS: usize = 500;
 /// How long a statement may be, in bytes.
 const MAX_BYTES: usize = 1 << 20;
 
@@ -71,9 +74,32 @@ impl Names {
 /// `HK0801` when it cannot be cut into words or is too long.
 pub(crate) fn words(sql: &str) -> Result<Vec<TokenWithSpan>> {
     if sql.len() > MAX_BYTES {
-        return Err(Error::new(Code::QuerySyntax, format!("the statement is longer than {MAX_BYTES} bytes")).with_hint("write a shorter one"));
+        return Err(Error::new(Code::QuerySyntax, format!("the statement is longer than {MAX_BYTES} bytes"))
+            .with_hint("write a shorter one"));
     }
-    Tokenizer::new(&DuckDbDialect {}, sql).tokenize_with_location().map_err(|e| errors::of_tokenizer(&e))
+    let words =
+        Tokenizer::new(&DuckDbDialect {}, sql).tokenize_with_location().map_err(|e| errors::of_tokenizer(&e))?;
+    if words.iter().filter(|w| nests(&w.token)).count() > MAX_OPERATORS {
+        return Err(Error::new(Code::QuerySyntax, format!("the statement has more than {MAX_OPERATORS} operators"))
+            .with_hint("use `in (…)` or `values` for long lists"));
+    }
+    Ok(words)
+}
+
+/// Whether a word can make a statement deeper.
+fn nests(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => word.keyword != Keyword::NoKeyword,
+        Token::Number(..)
+        | Token::SingleQuotedString(_)
+        | Token::Comma
+        | Token::LParen
+        | Token::RParen
+        | Token::Period
+        | Token::Whitespace(_)
+        | Token::EOF => false,
+        _ => true,
+    }
 }
 
 /// Whether a word is used as a name in a statement, in any case.
@@ -93,7 +119,11 @@ pub(crate) fn parse(mut words: Vec<TokenWithSpan>, names: &Names) -> Result<Vec<
             word.value = names.stored(&word.value);
         }
     }
-    Parser::new(&DuckDbDialect {}).with_recursion_limit(MAX_DEPTH).with_tokens_with_locations(words).parse_statements().map_err(|e| errors::of_parser(&e))
+    Parser::new(&DuckDbDialect {})
+        .with_recursion_limit(MAX_DEPTH)
+        .with_tokens_with_locations(words)
+        .parse_statements()
+        .map_err(|e| errors::of_parser(&e))
 }
 
 /// What a query may start with. Anything else that is a word of SQL is refused by its name even where its syntax is not
@@ -105,7 +135,12 @@ pub(crate) fn starts_reading(words: &[TokenWithSpan]) -> Result<()> {
     use Keyword::{DESC, DESCRIBE, EXPLAIN, FROM, NoKeyword, SELECT, SHOW, TABLE, VALUES, WITH};
     let first = words.iter().find(|t| !matches!(t.token, Token::Whitespace(_) | Token::SemiColon));
     match first.map(|t| &t.token) {
-        Some(Token::Word(w)) if !matches!(w.keyword, NoKeyword | SELECT | WITH | VALUES | EXPLAIN | DESCRIBE | DESC | SHOW | FROM | TABLE) => {
+        Some(Token::Word(w))
+            if !matches!(
+                w.keyword,
+                NoKeyword | SELECT | WITH | VALUES | EXPLAIN | DESCRIBE | DESC | SHOW | FROM | TABLE
+            ) =>
+        {
             Err(forbidden(&format!("`{}` is", w.value.to_lowercase())))
         }
         _ => Ok(()),
@@ -120,10 +155,17 @@ pub(crate) fn only_reading(mut statements: Vec<Statement>) -> Result<Statement> 
     let statement = match (statements.pop(), statements.as_slice()) {
         (Some(statement), []) => statement,
         (Some(_), _) => return Err(forbidden("several statements at once are").with_hint("run them one by one")),
-        (None, _) => return Err(Error::new(Code::QuerySyntax, "there is no statement").with_hint("write for example `select 1`")),
+        (None, _) => {
+            return Err(
+                Error::new(Code::QuerySyntax, "there is no statement").with_hint("write for example `select 1`")
+            );
+        }
     };
     match &statement {
-        Statement::Query(_) | Statement::ShowTables { .. } | Statement::ShowColumns { .. } | Statement::ExplainTable { .. } => {}
+        Statement::Query(_)
+        | Statement::ShowTables { .. }
+        | Statement::ShowColumns { .. }
+        | Statement::ExplainTable { .. } => {}
         Statement::Explain { statement, .. } if matches!(statement.as_ref(), Statement::Query(_)) => {}
         _ => return Err(forbidden("this statement is")),
     }
@@ -153,7 +195,9 @@ impl Visitor for Writes {
 
 fn of_body(body: &SetExpr) -> ControlFlow<String> {
     match body {
-        SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => ControlFlow::Break("a statement that writes".to_owned()),
+        SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
+            ControlFlow::Break("a statement that writes".to_owned())
+        }
         SetExpr::Select(select) if select.into.is_some() => ControlFlow::Break("`select into`".to_owned()),
         SetExpr::SetOperation { left, right, .. } => {
             of_body(left)?;

@@ -78,6 +78,9 @@ pub enum Command {
     /// Drop a pipeline's tables, or one table
     #[command(after_help = "Examples:\n  hakiri drop shop.orders\n  hakiri drop shop --yes")]
     Drop(DropArgs),
+    /// Put snapshots of current rows in the place of the runs of keyed tables
+    #[command(after_help = "Examples:\n  hakiri compact\n  hakiri compact shop.orders --json\n\nThe files of the runs stay until `hakiri gc`.")]
+    Compact(CompactArgs),
     /// Delete files that no commit names
     #[command(after_help = "Example:\n  hakiri gc --grace 7d --dry-run")]
     Gc(GcArgs),
@@ -229,6 +232,13 @@ pub struct DropArgs {
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
+}
+
+/// `compact`.
+#[derive(Debug, Args)]
+pub struct CompactArgs {
+    /// Only these: `pipeline` or `pipeline.table`; a table is compacted with its children and parents
+    pub what: Vec<String>,
 }
 
 /// `gc`.

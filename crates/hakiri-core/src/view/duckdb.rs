@@ -37,7 +37,9 @@ const MAX_DEPTH: usize = 32;
 /// The view of a table at its commit. `views` are all tables of the commit: a child's view needs its parent's.
 /// The first line is `-- hakiri view 1 seq <n>`. A table that is not among the views gives that line alone, with 0.
 pub fn view_sql(views: &[TableView], table: &TableName) -> String {
-    let Some(view) = views.iter().find(|v| v.table == *table) else { return format!("-- hakiri view {FORMAT} seq 0\n") };
+    let Some(view) = views.iter().find(|v| v.table == *table) else {
+        return format!("-- hakiri view {FORMAT} seq 0\n");
+    };
     let columns: Vec<&str> = view.schema.schema.fields.iter().map(|f| f.name.as_str()).chain([RUN_COLUMN]).collect();
     let shown: Vec<String> = columns.iter().map(|c| identifier(c)).collect();
     format!(
@@ -95,7 +97,12 @@ impl Text<'_> {
         let mut clauses = String::new();
         if merge {
             let keys: Vec<String> = self.view.merge.primary_key.iter().map(|k| identifier(k)).collect();
-            let _ = write!(clauses, "\nQUALIFY row_number() OVER (PARTITION BY {} ORDER BY {}) = 1", keys.join(", "), order.join(", "));
+            let _ = write!(
+                clauses,
+                "\nQUALIFY row_number() OVER (PARTITION BY {} ORDER BY {}) = 1",
+                keys.join(", "),
+                order.join(", ")
+            );
         }
         sql.push_str(&clauses);
         if hidden {
@@ -110,7 +117,10 @@ impl Text<'_> {
         let merge = &self.view.merge;
         let keyed = merge.mode == Mode::Merge && !merge.primary_key.is_empty();
         // Children whose key holds their parent's are of one commit by the join, and a commit holds a key once.
-        let of_parent = merge.parent.as_ref().is_some_and(|l| !l.columns.is_empty() && l.columns.iter().all(|c| merge.primary_key.contains(c)));
+        let of_parent = merge
+            .parent
+            .as_ref()
+            .is_some_and(|l| !l.columns.is_empty() && l.columns.iter().all(|c| merge.primary_key.contains(c)));
         keyed && !of_parent && self.view.layers.iter().filter(|l| !l.parts.is_empty()).count() > 1
     }
 
@@ -171,7 +181,10 @@ impl Text<'_> {
 
     /// Parts whose schema is only known to be narrower than the current one: columns by name, casts by DuckDB.
     fn unknown(&self, group: &Group<'_>, columns: &[&str]) -> String {
-        let mut select: Vec<String> = columns.iter().map(|name| aliased(&format!("CAST({} AS {})", identifier(name), self.type_of(name)), name)).collect();
+        let mut select: Vec<String> = columns
+            .iter()
+            .map(|name| aliased(&format!("CAST({} AS {})", identifier(name), self.type_of(name)), name))
+            .collect();
         select.extend(group.seq.map(|seq| aliased(&format!("CAST({seq} AS UBIGINT)"), SEQ)));
         format!(
             "SELECT {} FROM ({} WHERE false UNION ALL BY NAME SELECT * FROM read_parquet([{}], union_by_name = true))",
@@ -183,7 +196,8 @@ impl Text<'_> {
 
     /// One row of nulls of the right types.
     fn nulls(&self, columns: &[&str], with_seq: bool) -> String {
-        let mut select: Vec<String> = columns.iter().map(|name| aliased(&format!("CAST(NULL AS {})", self.type_of(name)), name)).collect();
+        let mut select: Vec<String> =
+            columns.iter().map(|name| aliased(&format!("CAST(NULL AS {})", self.type_of(name)), name)).collect();
         select.extend(with_seq.then(|| aliased("CAST(NULL AS UBIGINT)", SEQ)));
         format!("SELECT {}", select.join(", "))
     }
@@ -207,7 +221,9 @@ fn aliased(value: &str, name: &str) -> String {
 }
 
 fn files(parts: &[&Part]) -> String {
-    let files = parts.iter().map(|p| format!("\n  coalesce(getvariable('hakiri_root'), '.') || {}", literal(&format!("/{}", p.path))));
+    let files = parts
+        .iter()
+        .map(|p| format!("\n  coalesce(getvariable('hakiri_root'), '.') || {}", literal(&format!("/{}", p.path))));
     format!("{}\n", files.collect::<Vec<_>>().join(","))
 }
 
@@ -226,7 +242,13 @@ mod tests {
             seq: *seq,
             snapshot: false,
             schema: schema.clone(),
-            parts: vec![Part { path: format!("tables/t/runs/{seq}/part.parquet"), rows: 1, bytes: 1, sha256: Hash::of(b"p"), schema: schema.fingerprint.clone() }],
+            parts: vec![Part {
+                path: format!("tables/t/runs/{seq}/part.parquet"),
+                rows: 1,
+                bytes: 1,
+                sha256: Hash::of(b"p"),
+                schema: schema.fingerprint.clone(),
+            }],
         };
         TableView {
             table: "t".parse().unwrap(),
@@ -260,7 +282,10 @@ SELECT "id", "it's ""x""", "_hakiri_run" FROM read_parquet([
     fn a_merge_of_one_run_needs_no_window_and_an_empty_table_no_file() {
         let sql = |view: TableView| view_sql(&[view.clone()], &view.table);
         assert!(!sql(view(Mode::Merge, &[3])).contains("QUALIFY"));
-        assert!(sql(view(Mode::Merge, &[3, 7])).contains("QUALIFY row_number() OVER (PARTITION BY \"id\" ORDER BY \"_hakiri_seq\" DESC) = 1"));
+        assert!(
+            sql(view(Mode::Merge, &[3, 7]))
+                .contains("QUALIFY row_number() OVER (PARTITION BY \"id\" ORDER BY \"_hakiri_seq\" DESC) = 1")
+        );
         let empty = sql(view(Mode::Merge, &[]));
         assert!(empty.contains("CAST(NULL AS BIGINT) AS \"id\"") && !empty.contains("read_parquet"), "{empty}");
         assert_eq!(view_sql(&[], &"t".parse().unwrap()), "-- hakiri view 1 seq 0\n");

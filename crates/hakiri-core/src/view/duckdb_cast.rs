@@ -21,7 +21,9 @@ pub(super) fn type_sql(ty: &Type) -> String {
         Type::Uint32 => "UINTEGER".to_owned(),
         Type::Uint64 => "UBIGINT".to_owned(),
         Type::Float32 => "FLOAT".to_owned(),
-        Type::Decimal { precision, scale } if *precision <= 38 && *scale >= 0 => format!("DECIMAL({precision},{scale})"),
+        Type::Decimal { precision, scale } if *precision <= 38 && *scale >= 0 => {
+            format!("DECIMAL({precision},{scale})")
+        }
         Type::Float64 | Type::Decimal { .. } => "DOUBLE".to_owned(),
         Type::Text | Type::Json => "VARCHAR".to_owned(),
         Type::Binary | Type::FixedBinary { .. } => "BLOB".to_owned(),
@@ -33,7 +35,8 @@ pub(super) fn type_sql(ty: &Type) -> String {
         Type::List { item } => format!("{}[]", type_sql(item)),
         Type::Struct { fields } if fields.is_empty() => "BOOLEAN".to_owned(),
         Type::Struct { fields } => {
-            let fields: Vec<String> = fields.iter().map(|f| format!("{} {}", identifier(&f.name), type_sql(&f.ty))).collect();
+            let fields: Vec<String> =
+                fields.iter().map(|f| format!("{} {}", identifier(&f.name), type_sql(&f.ty))).collect();
             format!("STRUCT({})", fields.join(", "))
         }
     }
@@ -55,7 +58,10 @@ pub(super) fn cast(value: &str, from: &Type, to: &Type, depth: usize) -> String 
         (Type::Null, to) => format!("CAST(NULL AS {})", type_sql(to)),
         (from, to) if from == to && !has_seconds(from) => value.to_owned(),
         (Type::Struct { fields: from }, Type::Struct { fields: to }) => {
-            let fields: Vec<String> = to.iter().map(|field| format!("{} := {}", identifier(&field.name), inner(value, from, field, depth))).collect();
+            let fields: Vec<String> = to
+                .iter()
+                .map(|field| format!("{} := {}", identifier(&field.name), inner(value, from, field, depth)))
+                .collect();
             format!("CASE WHEN {value} IS NULL THEN NULL ELSE struct_pack({}) END", fields.join(", "))
         }
         (Type::List { item: from }, Type::List { item: to }) => {
@@ -66,7 +72,9 @@ pub(super) fn cast(value: &str, from: &Type, to: &Type, depth: usize) -> String 
         (from, Type::Json) => json(value, from),
         (from, Type::Text) => text(value, from),
         (Type::Date, Type::Timestamp { utc: true, .. }) => format!("to_timestamp(epoch({value}))"),
-        (Type::Duration { unit: from }, Type::Duration { unit: to }) => format!("{value} * {}", to.per_second() / from.per_second().max(1)),
+        (Type::Duration { unit: from }, Type::Duration { unit: to }) => {
+            format!("{value} * {}", to.per_second() / from.per_second().max(1))
+        }
         (from, to) => {
             let read = read(value, from);
             if type_sql(from) == type_sql(to) { read } else { format!("CAST({read} AS {})", type_sql(to)) }
@@ -96,7 +104,9 @@ fn read(value: &str, ty: &Type) -> String {
     match ty {
         Type::Timestamp { unit: TimeUnit::Second, utc: true } => format!("to_timestamp({value})"),
         Type::Timestamp { unit: TimeUnit::Second, utc: false } => format!("make_timestamp({value} * 1000000)"),
-        Type::Time { unit: TimeUnit::Second } => format!("CAST(make_timestamp(CAST({value} AS BIGINT) * 1000000) AS TIME)"),
+        Type::Time { unit: TimeUnit::Second } => {
+            format!("CAST(make_timestamp(CAST({value} AS BIGINT) * 1000000) AS TIME)")
+        }
         _ => value.to_owned(),
     }
 }
@@ -118,7 +128,8 @@ fn text(value: &str, from: &Type) -> String {
         Type::Time { .. } => clock(&format!("(DATE '1970-01-01' + {})", read(value, from)), "%H:%M:%S", ""),
         Type::Duration { unit } => {
             let digits = unit.per_second().to_string().len() - 1;
-            let seconds = format!("CAST(CAST({value} AS DECIMAL(28,0)) / {} AS DECIMAL(38,{digits}))", unit.per_second());
+            let seconds =
+                format!("CAST(CAST({value} AS DECIMAL(28,0)) / {} AS DECIMAL(38,{digits}))", unit.per_second());
             match digits {
                 0 => format!("'PT' || {plain} || 'S'"),
                 _ => format!("'PT' || rtrim(rtrim(CAST({seconds} AS VARCHAR), '0'), '.') || 'S'"),
@@ -138,9 +149,17 @@ fn clock(time: &str, format: &str, zone: &str) -> String {
 /// JSON text of a value that is not JSON.
 fn json(value: &str, from: &Type) -> String {
     let json = match from {
-        Type::Date | Type::Time { .. } | Type::Timestamp { .. } | Type::Duration { .. } => format!("to_json({})", text(value, from)),
+        Type::Date | Type::Time { .. } | Type::Timestamp { .. } | Type::Duration { .. } => {
+            format!("to_json({})", text(value, from))
+        }
         Type::Decimal { scale, .. } if *scale > 0 => return text(value, from),
-        Type::Float32 | Type::Float64 => return format!("CASE WHEN isfinite({value}) THEN {} ELSE '\"' || {} || '\"' END", text(value, from), text(value, from)),
+        Type::Float32 | Type::Float64 => {
+            return format!(
+                "CASE WHEN isfinite({value}) THEN {} ELSE '\"' || {} || '\"' END",
+                text(value, from),
+                text(value, from)
+            );
+        }
         _ => format!("to_json({value})"),
     };
     format!("CASE WHEN {value} IS NULL THEN NULL ELSE CAST({json} AS VARCHAR) END")
@@ -152,7 +171,9 @@ mod tests {
 
     #[test]
     fn names_and_types_are_quoted() {
-        let ty = Type::Struct { fields: vec![Field::new("a\"b", Type::List { item: Box::new(Type::Decimal { precision: 10, scale: 2 }) })] };
+        let ty = Type::Struct {
+            fields: vec![Field::new("a\"b", Type::List { item: Box::new(Type::Decimal { precision: 10, scale: 2 }) })],
+        };
         assert_eq!(type_sql(&ty), r#"STRUCT("a""b" DECIMAL(10,2)[])"#);
         assert_eq!(literal("it's"), "'it''s'");
     }

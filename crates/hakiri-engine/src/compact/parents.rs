@@ -79,12 +79,20 @@ impl<'a> Join<'a> {
         let from: Vec<Field> = link.columns.iter().filter_map(|name| schema.field(name).cloned()).collect();
         let has_rows = view.layers.iter().any(|l| l.parts.iter().any(|p| p.rows > 0));
         if has_rows && (from.len() != link.columns.len() || from.len() != parents.key.len()) {
-            return Err(Error::new(Code::SchemaKey, format!("`{}` lacks columns that refer to its parent `{}`", view.table, link.table))
-                .with_hint("run the pipeline with --full to start a new generation"));
+            return Err(Error::new(
+                Code::SchemaKey,
+                format!("`{}` lacks columns that refer to its parent `{}`", view.table, link.table),
+            )
+            .with_hint("run the pipeline with --full to start a new generation"));
         }
-        let columns: Vec<Field> =
-            parents.key.iter().enumerate().map(|(i, f)| Field::new(format!("_hakiri_parent_{i}"), f.ty.clone())).collect();
-        let converter = RowConverter::new(columns.iter().map(|f| SortField::new(to_arrow(&f.ty))).collect()).map_err(arrow_error)?;
+        let columns: Vec<Field> = parents
+            .key
+            .iter()
+            .enumerate()
+            .map(|(i, f)| Field::new(format!("_hakiri_parent_{i}"), f.ty.clone()))
+            .collect();
+        let converter = RowConverter::new(columns.iter().map(|f| SortField::new(to_arrow(&f.ty))).collect())
+            .map_err(arrow_error)?;
         let covered = view.layers.iter().filter(|l| l.snapshot).map(|l| l.seq).max().unwrap_or(0);
         let reader = parents.rows.read(parents.rows.open_range())?;
         Ok(Self { link, from, columns, covered, converter, parents: reader, here: None, at: 0 })
@@ -100,7 +108,9 @@ impl<'a> Join<'a> {
         let mut columns = batch.columns().to_vec();
         let seq = columns.pop();
         for (from, to) in self.from.iter().zip(&self.columns) {
-            let column = batch.column_by_name(&from.name).ok_or_else(|| Error::new(Code::Internal, format!("no column `{}`", from.name)))?;
+            let column = batch
+                .column_by_name(&from.name)
+                .ok_or_else(|| Error::new(Code::Internal, format!("no column `{}`", from.name)))?;
             columns.push(cast_column(column, &from.ty, &to.ty, &from.name)?);
         }
         columns.extend(seq);

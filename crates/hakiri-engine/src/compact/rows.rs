@@ -128,10 +128,17 @@ fn carried(schema: &Schema, others: &[Field]) -> Schema {
 
 /// The rows of a part: the columns that the schema has, so without `_hakiri_run`.
 fn reader(bytes: Bytes, schema: &Schema) -> Result<ParquetRecordBatchReader> {
-    let damaged = |e: parquet::errors::ParquetError| Error::new(Code::StoreDamaged, format!("the part cannot be read: {e}"));
+    let damaged =
+        |e: parquet::errors::ParquetError| Error::new(Code::StoreDamaged, format!("the part cannot be read: {e}"));
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(damaged)?;
-    let wanted: Vec<usize> =
-        builder.schema().fields().iter().enumerate().filter(|(_, f)| schema.field(f.name()).is_some()).map(|(i, _)| i).collect();
+    let wanted: Vec<usize> = builder
+        .schema()
+        .fields()
+        .iter()
+        .enumerate()
+        .filter(|(_, f)| schema.field(f.name()).is_some())
+        .map(|(i, _)| i)
+        .collect();
     let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
     builder.with_projection(mask).with_batch_size(ROWS).build().map_err(damaged)
 }

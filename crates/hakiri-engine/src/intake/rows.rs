@@ -38,7 +38,12 @@ pub(super) fn within_window(
     let Some(column) = table.merge.cursor.as_deref().filter(|c| batch.schema_ref().index_of(c).is_ok()) else {
         return Ok((batch, kept));
     };
-    let inside = window_mask(&batch, column, &table.window)?;
+    let nulls = batch.column_by_name(column).map_or(0, |c| c.null_count());
+    // A column without a value has no type yet, and no order: none of its rows has a cursor.
+    let inside = match nulls == batch.num_rows() {
+        true => BooleanArray::new_null(nulls),
+        false => window_mask(&batch, column, &table.window)?,
+    };
     let append = table.merge.mode == Mode::Append;
     if append && inside.null_count() > 0 {
         let missing = inside.null_count() as u64;
@@ -50,7 +55,8 @@ pub(super) fn within_window(
     }
     let inside: BooleanArray = inside.iter().map(|inside| Some(inside.unwrap_or(!append))).collect();
     let batch = keep(&batch, &inside)?;
-    if let Some(position) = highest(&batch, column)?
+    if nulls < inside.len()
+        && let Some(position) = highest(&batch, column)?
         && last.as_ref().is_none_or(|l| position.compare(l).is_some_and(std::cmp::Ordering::is_gt))
     {
         *last = Some(position);

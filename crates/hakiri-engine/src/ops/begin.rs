@@ -44,6 +44,8 @@ impl Engine {
         let lease = match self.catalog.acquire(&request.pipeline, &due.run, self.settings.lease_ttl_ms).await {
             Ok(lease) => lease,
             Err(CatalogError::Held { until, .. }) => return Ok(AfterBegin::Wait { seconds: self.seconds_until(until) }),
+            // The run ended between our look and now: look again.
+            Err(CatalogError::Conflict(_)) => return Ok(AfterBegin::Wait { seconds: 1 }),
             Err(e) => return Err(e.into()),
         };
         let planned = async {
@@ -108,9 +110,14 @@ impl Engine {
             }
             None => {
                 let Some(schedule) = spec.schedule()? else { return Ok(None) };
-                let Some(tick) = schedule.due(head.last_tick, request.wake, spec.catch_up).next() else { return Ok(None) };
                 let generation = head.generation;
-                Ok(Some(Due { run: run_of(tick, generation), tick, generation, full: false, scheduled: true }))
+                for tick in schedule.due(head.last_tick, request.wake, spec.catch_up) {
+                    // A run by hand may have stood for this very tick.
+                    if !self.has_ended(&spec.id, &run_of(tick, generation)).await? {
+                        return Ok(Some(Due { run: run_of(tick, generation), tick, generation, full: false, scheduled: true }));
+                    }
+                }
+                Ok(None)
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hakiri_core::canonical::to_canonical_json;
 use hakiri_core::catalog::{
-    Commit, RunReport, RunStatus, TableCommit, TableHead, TableReport, next_schema_version,
+    Commit, Kind, PageRequest, Record, RunReport, RunStatus, TableCommit, TableHead, TableReport, next_schema_version,
 };
 use hakiri_core::codes::Code;
 use hakiri_core::cursor::Cursor;
@@ -14,7 +14,7 @@ use hakiri_core::id::TableName;
 use hakiri_core::manifest::{CursorRange, FORMAT, FileRef, Part, Subject, TableManifest};
 use hakiri_core::ops::{AfterCommit, CommitRequest};
 use hakiri_core::plan::{Plan, PlannedTable};
-use hakiri_core::schema::{Schema, join_schemas};
+use hakiri_core::schema::{Schema, SchemaVersion, join_schemas};
 use hakiri_core::step::{StepResult, StepStatus, TableResult};
 use hakiri_core::{Error, Result, layout};
 
@@ -141,7 +141,7 @@ impl Engine {
         let rows = parts.iter().map(|p| p.rows).sum();
         let after = gathered.results.iter().rev().find_map(|r| r.cursor_after.clone());
         let after = self.stored_cursor(plan, table, after.or_else(|| table.cursor_before.clone())).await?;
-        let version = next_schema_version(table.schema.as_ref(), schema)?;
+        let version = next_schema_version(self.latest_schema(plan, table).await?.as_ref(), schema)?;
         let changed = table.schema.as_ref().is_none_or(|s| s.version != version.version).then_some(version.version);
 
         // A run that adds nothing moves the cursor and leaves no manifest: an idle pipeline writes no files.
@@ -198,6 +198,16 @@ impl Engine {
             failure: None,
         };
         Ok(Ok((Some(TableCommit { table: table.table.clone(), head, unnamed }), report)))
+    }
+
+    /// The last version of a table's schema there ever was: the history goes on over resets, drops and `--full` (C2).
+    async fn latest_schema(&self, plan: &Plan, table: &PlannedTable) -> Result<Option<SchemaVersion>> {
+        let prefix = vec![plan.pipeline.to_string(), table.table.to_string()];
+        let page = PageRequest { kind: Kind::Schema, prefix, after: None, limit: 1, newest_first: true };
+        Ok(self.catalog.list(&page).await?.entries.into_iter().find_map(|(_, record)| match record {
+            Record::Schema(version) => Some(version),
+            _ => None,
+        }))
     }
 
     pub(crate) async fn put_manifest(&self, folder: &str, manifest: &TableManifest) -> Result<FileRef> {

@@ -90,15 +90,22 @@ impl Cells {
         if self.nulls.as_ref().is_some_and(|n| n.is_null(row)) {
             return Ok(None);
         }
-        (self.write)(row, out).map(Some).ok_or_else(|| Error::new(Code::QueryFailed, "a value is beyond the calendar").with_hint("filter the row, or cast the column to bigint"))
+        (self.write)(row, out).map(Some).ok_or_else(|| {
+            Error::new(Code::QueryFailed, "a value is beyond the calendar")
+                .with_hint("filter the row, or cast the column to bigint")
+        })
     }
 }
 
 /// The columns of a batch as texts; JSON for all of them if `json`.
 fn cells(batch: &RecordBatch, json: bool) -> Result<Vec<Cells>> {
     let make = |(field, array): (&Arc<Field>, _)| {
-        let write = if json { text::document(array, field, Style::Stored) } else { text::cell(array, field, Style::Stored) };
-        let write = write.map_err(|_| Error::new(Code::QueryFailed, format!("the column `{}` has no text", field.name())).with_hint("leave it out, or cast it"))?;
+        let write =
+            if json { text::document(array, field, Style::Stored) } else { text::cell(array, field, Style::Stored) };
+        let write = write.map_err(|_| {
+            Error::new(Code::QueryFailed, format!("the column `{}` has no text", field.name()))
+                .with_hint("leave it out, or cast it")
+        })?;
         Ok(Cells { nulls: array.logical_nulls(), write })
     };
     batch.schema_ref().fields().iter().zip(batch.columns()).map(make).collect()
@@ -108,7 +115,9 @@ fn cells(batch: &RecordBatch, json: bool) -> Result<Vec<Cells>> {
 fn unique(schema: &Schema) -> SchemaRef {
     let mut taken = HashSet::new();
     let fields = schema.fields().iter().map(|field| {
-        let name = (1..).map(|n| if n == 1 { field.name().clone() } else { format!("{}_{n}", field.name()) }).find(|name| taken.insert(name.clone()));
+        let name = (1..)
+            .map(|n| if n == 1 { field.name().clone() } else { format!("{}_{n}", field.name()) })
+            .find(|name| taken.insert(name.clone()));
         Field::clone(field).with_name(name.unwrap_or_default())
     });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
@@ -129,7 +138,10 @@ struct Parquet<'a> {
 
 impl<'a> Parquet<'a> {
     fn new(out: &'a mut (dyn Write + Send), schema: &SchemaRef) -> Result<Self> {
-        let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).set_max_row_group_row_count(Some(128 * 1024)).build();
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_max_row_group_row_count(Some(128 * 1024))
+            .build();
         let writer = ArrowWriter::try_new(out, Arc::clone(schema), Some(properties)).map_err(|e| parquet(&e))?;
         Ok(Self { schema: Arc::clone(schema), writer: Some(writer) })
     }
@@ -143,7 +155,9 @@ impl Sink for Parquet<'_> {
     fn batch(&mut self, batch: &RecordBatch) -> Result<()> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
         let renamed = RecordBatch::try_new(Arc::clone(&self.schema), batch.columns().to_vec());
-        let batch = renamed.map_err(|e| Error::new(Code::Internal, format!("a batch does not fit its schema: {}", crate::errors::reason(&e.into()))))?;
+        let batch = renamed.map_err(|e| {
+            Error::new(Code::Internal, format!("a batch does not fit its schema: {}", crate::errors::reason(&e.into())))
+        })?;
         writer.write(&batch).map_err(|e| parquet(&e))
     }
 
@@ -157,7 +171,9 @@ impl Sink for Parquet<'_> {
 
 fn parquet(error: &parquet::errors::ParquetError) -> Error {
     match error {
-        parquet::errors::ParquetError::NYI(_) => Error::new(Code::QueryFailed, "a column has a type that Parquet lacks").with_hint("cast it"),
+        parquet::errors::ParquetError::NYI(_) => {
+            Error::new(Code::QueryFailed, "a column has a type that Parquet lacks").with_hint("cast it")
+        }
         _ => Error::new(Code::Io, "the result cannot be written as Parquet"),
     }
 }

@@ -87,15 +87,31 @@ impl<'a> Planner<'a> {
     }
 
     /// Only the keys and commits of the parents are held in memory; the children stream past them.
-    fn of_current_parents(&self, view: &TableView, rows: LogicalPlanBuilder, parent: &TableView, columns: &[String], depth: usize) -> Result<LogicalPlanBuilder> {
+    fn of_current_parents(
+        &self,
+        view: &TableView,
+        rows: LogicalPlanBuilder,
+        parent: &TableView,
+        columns: &[String],
+        depth: usize,
+    ) -> Result<LogicalPlanBuilder> {
         // A snapshot of children says "current as of what it covers": they stay so until their parent changes.
         let covered = view.layers.iter().filter(|l| l.snapshot).map(|l| l.seq).max().unwrap_or(0);
-        let since = datafusion::logical_expr::when(column(SEQ).gt(seq(covered)), column(SEQ)).otherwise(seq(covered))?;
+        let since =
+            datafusion::logical_expr::when(column(SEQ).gt(seq(covered)), column(SEQ)).otherwise(seq(covered))?;
         let key = |i: usize| format!("_hakiri_parent_{i}");
         let keys = parent.merge.primary_key.iter().enumerate().map(|(i, name)| column(name).alias(key(i)));
-        let parents = self.rows(parent, depth + 1)?.project(keys.chain([since.alias("_hakiri_parent_seq")]).collect::<Vec<_>>())?;
+        let parents = self
+            .rows(parent, depth + 1)?
+            .project(keys.chain([since.alias("_hakiri_parent_seq")]).collect::<Vec<_>>())?;
         let mut on = vec![column(SEQ).eq(column("_hakiri_parent_seq"))];
-        on.extend(columns.iter().zip(&parent.merge.primary_key).enumerate().map(|(i, (name, _))| column(name).eq(column(&key(i)))));
+        on.extend(
+            columns
+                .iter()
+                .zip(&parent.merge.primary_key)
+                .enumerate()
+                .map(|(i, (name, _))| column(name).eq(column(&key(i)))),
+        );
         parents.join_on(rows.build()?, JoinType::RightSemi, on)
     }
 }
@@ -104,7 +120,11 @@ impl<'a> Planner<'a> {
 fn needs_merge(view: &TableView) -> bool {
     let keyed = view.merge.mode == Mode::Merge && !view.merge.primary_key.is_empty();
     // Children whose key starts with their parent's are of one commit by now, and a commit holds a key once.
-    let of_parent = view.merge.parent.as_ref().is_some_and(|l| !l.columns.is_empty() && l.columns.iter().all(|c| view.merge.primary_key.contains(c)));
+    let of_parent = view
+        .merge
+        .parent
+        .as_ref()
+        .is_some_and(|l| !l.columns.is_empty() && l.columns.iter().all(|c| view.merge.primary_key.contains(c)));
     keyed && !of_parent && view.layers.iter().filter(|l| !l.parts.is_empty()).count() > 1
 }
 

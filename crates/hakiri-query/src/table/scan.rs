@@ -42,7 +42,11 @@ impl Parts {
     /// A scan that shows every part in the file schema, and [`SEQ`] after it.
     pub(super) fn new(file_schema: SchemaRef, store: ObjectStoreUrl) -> Self {
         let seq = Arc::new(Field::new(SEQ, DataType::UInt64, false));
-        Self { schema: TableSchema::builder(file_schema).with_table_partition_cols(vec![seq]).build(), files: Vec::new(), store }
+        Self {
+            schema: TableSchema::builder(file_schema).with_table_partition_cols(vec![seq]).build(),
+            files: Vec::new(),
+            store,
+        }
     }
 
     /// Adds a part of a commit. Parts without rows are left out.
@@ -68,7 +72,13 @@ impl TableProvider for Parts {
 
     // Filters are not taken here: they stay above the scan, and the physical optimizer hands them to the Parquet reader
     // as a hint for row groups and pages to skip.
-    async fn scan(&self, _: &dyn Session, projection: Option<&Vec<usize>>, _: &[Expr], limit: Option<usize>) -> Result<Arc<dyn ExecutionPlan>> {
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         if self.files.is_empty() {
             let schema = match projection {
                 Some(columns) => Arc::new(self.schema().project(columns)?),
@@ -76,7 +86,9 @@ impl TableProvider for Parts {
             };
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
-        let source = ParquetSource::new(self.schema.clone()).with_table_parquet_options(TableParquetOptions::default()).with_metadata_size_hint(FOOTER_BYTES);
+        let source = ParquetSource::new(self.schema.clone())
+            .with_table_parquet_options(TableParquetOptions::default())
+            .with_metadata_size_hint(FOOTER_BYTES);
         let config = FileScanConfigBuilder::new(self.store.clone(), Arc::new(source))
             .with_file_group(FileGroup::new(self.files.clone()))
             .with_projection_indices(projection.cloned())?

@@ -39,23 +39,35 @@ pub(crate) fn widen(array: &ArrayRef, from: &Field, to: &Field) -> Result<ArrayR
                     None => new_null_array(field.data_type(), source.len()),
                 });
             }
-            Ok(Arc::new(StructArray::try_new_with_length(fields.clone(), columns, source.nulls().cloned(), source.len())?))
+            Ok(Arc::new(StructArray::try_new_with_length(
+                fields.clone(),
+                columns,
+                source.nulls().cloned(),
+                source.len(),
+            )?))
         }
         (_, DataType::LargeList(item)) => {
             let Some(list) = large_list(array)? else { return Err(misfit(array.data_type(), target)) };
             let DataType::LargeList(before) = list.data_type() else { return Err(misfit(array.data_type(), target)) };
             let values = widen(list.values(), before, item)?;
-            Ok(Arc::new(LargeListArray::try_new(Arc::clone(item), list.offsets().clone(), values, list.nulls().cloned())?))
+            Ok(Arc::new(LargeListArray::try_new(
+                Arc::clone(item),
+                list.offsets().clone(),
+                values,
+                list.nulls().cloned(),
+            )?))
         }
         (DataType::Date32 | DataType::Date64, DataType::Timestamp(unit, _)) => {
             let days = convert(array, &DataType::Date32)?;
-            let day = 86_400 * match unit {
-                TimeUnit::Second => 1,
-                TimeUnit::Millisecond => 1_000,
-                TimeUnit::Microsecond => 1_000_000,
-                TimeUnit::Nanosecond => 1_000_000_000_i64,
-            };
-            let midnight = |days: i32| i64::from(days).checked_mul(day).ok_or_else(|| misfit(&DataType::Date32, target));
+            let day = 86_400
+                * match unit {
+                    TimeUnit::Second => 1,
+                    TimeUnit::Millisecond => 1_000,
+                    TimeUnit::Microsecond => 1_000_000,
+                    TimeUnit::Nanosecond => 1_000_000_000_i64,
+                };
+            let midnight =
+                |days: i32| i64::from(days).checked_mul(day).ok_or_else(|| misfit(&DataType::Date32, target));
             let counts: PrimitiveArray<Int64Type> = days.as_primitive::<Date32Type>().try_unary(midnight)?;
             Ok(make_array(counts.into_data().into_builder().data_type(target.clone()).build()?))
         }
@@ -104,7 +116,11 @@ mod tests {
         }
         assert_eq!(shown(days(), Type::Date, Type::Text), ["2024-01-01", "null"]);
         assert_eq!(shown(days(), Type::Date, Type::Json), ["\"2024-01-01\"", "null"]);
-        let times = convert(&convert(&days(), &DataType::Timestamp(TimeUnit::Second, None)).unwrap(), &DataType::Timestamp(TimeUnit::Second, Some("UTC".into()))).unwrap();
+        let times = convert(
+            &convert(&days(), &DataType::Timestamp(TimeUnit::Second, None)).unwrap(),
+            &DataType::Timestamp(TimeUnit::Second, Some("UTC".into())),
+        )
+        .unwrap();
         assert_eq!(shown(Arc::clone(&times), utc(Unit::Second), Type::Text), ["2024-01-01T00:00:00Z", "null"]);
         assert_eq!(shown(times, utc(Unit::Second), utc(Unit::Nanosecond)), ["2024-01-01T00:00:00Z", "null"]);
         let text = || Arc::new(LargeStringArray::from(vec![Some("1"), Some("a\"")])) as ArrayRef;
@@ -117,7 +133,9 @@ mod tests {
     #[test]
     fn structs_widen_by_name_and_lists_by_item() {
         let before = Type::Struct { fields: vec![Column::new("b", Type::Int32), Column::new("a", Type::Int32)] };
-        let after = Type::Struct { fields: vec![Column::new("a", Type::Text), Column::new("c", Type::Bool), Column::new("b", Type::Int64)] };
+        let after = Type::Struct {
+            fields: vec![Column::new("a", Type::Text), Column::new("c", Type::Bool), Column::new("b", Type::Int64)],
+        };
         let DataType::Struct(fields) = field(before.clone()).data_type().clone() else { panic!() };
         let columns: Vec<ArrayRef> = vec![Arc::new(Int32Array::from(vec![1])), Arc::new(Int32Array::from(vec![2]))];
         let array: ArrayRef = Arc::new(StructArray::new(fields, columns, None));
@@ -132,7 +150,9 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_an_error_without_the_value() {
         let far: ArrayRef = Arc::new(Date32Array::from(vec![1_000_000]));
-        let error = widen(&far, &field(Type::Date), &field(Type::Timestamp { unit: Unit::Nanosecond, utc: true })).unwrap_err().to_string();
+        let error = widen(&far, &field(Type::Date), &field(Type::Timestamp { unit: Unit::Nanosecond, utc: true }))
+            .unwrap_err()
+            .to_string();
         assert!(!error.contains("1000000") && error.contains("Date32"), "{error}");
         let set: ArrayRef = Arc::new(BooleanArray::from(vec![true]));
         assert!(widen(&set, &field(Type::Null), &field(Type::Int64)).is_err());

@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::Volatility;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Statement, TableFactor, TableWithJoins, Visit as _, Visitor,
+    Expr, Function, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Statement, TableFactor,
+    TableWithJoins, Visit as _, Visitor,
 };
 use hakiri_core::codes::Code;
 use hakiri_core::{Error, Result};
@@ -96,14 +97,21 @@ fn of_from(from: &[TableWithJoins]) -> Result<()> {
         return Err(invalid("joins are not allowed: read from `input` alone"));
     }
     match &from.relation {
-        TableFactor::Table { name, args: None, version: None, sample: None, json_path: None, with_ordinality: false, partitions, with_hints, index_hints, .. }
-            if partitions.is_empty() && with_hints.is_empty() && index_hints.is_empty() =>
-        {
-            match simple(name) {
-                Some(table) if table.value.eq_ignore_ascii_case(INPUT) => Ok(()),
-                _ => Err(invalid("the only table is `input`").with_hint("write `from input`")),
-            }
-        }
+        TableFactor::Table {
+            name,
+            args: None,
+            version: None,
+            sample: None,
+            json_path: None,
+            with_ordinality: false,
+            partitions,
+            with_hints,
+            index_hints,
+            ..
+        } if partitions.is_empty() && with_hints.is_empty() && index_hints.is_empty() => match simple(name) {
+            Some(table) if table.value.eq_ignore_ascii_case(INPUT) => Ok(()),
+            _ => Err(invalid("the only table is `input`").with_hint("write `from input`")),
+        },
         TableFactor::Derived { .. } => Err(invalid("a subquery is not allowed")),
         _ => Err(invalid("the only table is `input`").with_hint("write `from input`")),
     }
@@ -111,7 +119,10 @@ fn of_from(from: &[TableWithJoins]) -> Result<()> {
 
 fn of_item(item: &SelectItem) -> Result<()> {
     match item {
-        SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_)) | SelectItem::ExprWithAlias { .. } | SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => Ok(()),
+        SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+        | SelectItem::ExprWithAlias { .. }
+        | SelectItem::Wildcard(_)
+        | SelectItem::QualifiedWildcard(..) => Ok(()),
         // Functions that are refused anyway are named as such, not for the lack of a name.
         SelectItem::UnnamedExpr(Expr::Function(_) | Expr::Subquery(_)) => Ok(()),
         SelectItem::UnnamedExpr(_) => Err(unnamed()),
@@ -140,20 +151,30 @@ impl Visitor for Expressions<'_> {
 
     fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<Self::Break> {
         self.queries += 1;
-        if self.queries > 1 { ControlFlow::Break(Box::new(invalid("a subquery is not allowed"))) } else { ControlFlow::Continue(()) }
+        if self.queries > 1 {
+            ControlFlow::Break(Box::new(invalid("a subquery is not allowed")))
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
         let refused = match expr {
             Expr::Function(function) => self.function(function),
-            Expr::Exists { .. } | Expr::InSubquery { .. } | Expr::Subquery(_) => Some(invalid("a subquery is not allowed")),
+            Expr::Exists { .. } | Expr::InSubquery { .. } | Expr::Subquery(_) => {
+                Some(invalid("a subquery is not allowed"))
+            }
             _ => None,
         };
         refused.map_or(ControlFlow::Continue(()), |e| ControlFlow::Break(Box::new(e)))
     }
 
     fn post_visit_select(&mut self, select: &Select) -> ControlFlow<Self::Break> {
-        if select.projection.iter().any(|item| matches!(item, SelectItem::UnnamedExpr(Expr::Function(_) | Expr::Subquery(_)))) {
+        if select
+            .projection
+            .iter()
+            .any(|item| matches!(item, SelectItem::UnnamedExpr(Expr::Function(_) | Expr::Subquery(_))))
+        {
             return ControlFlow::Break(Box::new(unnamed()));
         }
         ControlFlow::Continue(())
@@ -171,7 +192,11 @@ impl Expressions<'_> {
             return refused("the aggregate function");
         }
         if let Some(scalar) = self.state.scalar_functions().get(&name) {
-            return if scalar.signature().volatility == Volatility::Immutable { None } else { refused("the volatile function") };
+            return if scalar.signature().volatility == Volatility::Immutable {
+                None
+            } else {
+                refused("the volatile function")
+            };
         }
         if self.state.aggregate_functions().contains_key(&name) {
             return refused("the aggregate function");
@@ -186,9 +211,11 @@ impl Expressions<'_> {
             return None;
         }
         let known: Vec<&str> = self.state.scalar_functions().keys().map(String::as_str).collect();
-        Some(Error::new(Code::QueryTable, format!("there is no function `{name}`")).with_hint(match crate::errors::did_you_mean(&name, &known) {
-            hint if hint.starts_with("did you mean") => hint,
-            _ => "use another function".to_owned(),
-        }))
+        Some(Error::new(Code::QueryTable, format!("there is no function `{name}`")).with_hint(
+            match crate::errors::did_you_mean(&name, &known) {
+                hint if hint.starts_with("did you mean") => hint,
+                _ => "use another function".to_owned(),
+            },
+        ))
     }
 }

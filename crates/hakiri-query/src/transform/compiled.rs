@@ -41,28 +41,47 @@ impl Transform for Compiled {
 
     fn apply(&self, input: &RecordBatch) -> Result<RecordBatch> {
         let same = input.num_columns() == self.input.fields().len()
-            && input.schema_ref().fields().iter().zip(self.input.fields()).all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type());
+            && input
+                .schema_ref()
+                .fields()
+                .iter()
+                .zip(self.input.fields())
+                .all(|(a, b)| a.name() == b.name() && a.data_type() == b.data_type());
         if !same {
-            return Err(Error::new(Code::Internal, "a transform was given rows of another schema than it was compiled for"));
+            return Err(Error::new(
+                Code::Internal,
+                "a transform was given rows of another schema than it was compiled for",
+            ));
         }
         let kept = match &self.filter {
-            Some(filter) => filter_record_batch(input, &self.mask(filter, input)?).map_err(|e| failed(&e.into(), "where"))?,
+            Some(filter) => {
+                filter_record_batch(input, &self.mask(filter, input)?).map_err(|e| failed(&e.into(), "where"))?
+            }
             None => input.clone(),
         };
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.columns.len());
         for (expr, field) in self.columns.iter().zip(self.arrow.fields()) {
-            let array = expr.evaluate(&kept).and_then(|v| v.into_array(kept.num_rows())).map_err(|e| failed(&e, field.name()))?;
-            let array = if array.data_type() == field.data_type() { array } else { convert(&array, field.data_type()).map_err(|e| failed(&e.into(), field.name()))? };
+            let array = expr
+                .evaluate(&kept)
+                .and_then(|v| v.into_array(kept.num_rows()))
+                .map_err(|e| failed(&e, field.name()))?;
+            let array = if array.data_type() == field.data_type() {
+                array
+            } else {
+                convert(&array, field.data_type()).map_err(|e| failed(&e.into(), field.name()))?
+            };
             columns.push(array);
         }
         let options = RecordBatchOptions::new().with_row_count(Some(kept.num_rows()));
-        RecordBatch::try_new_with_options(Arc::clone(&self.arrow), columns, &options).map_err(|e| Error::new(Code::Internal, errors::reason(&e.into())))
+        RecordBatch::try_new_with_options(Arc::clone(&self.arrow), columns, &options)
+            .map_err(|e| Error::new(Code::Internal, errors::reason(&e.into())))
     }
 }
 
 impl Compiled {
     fn mask(&self, filter: &Arc<dyn PhysicalExpr>, input: &RecordBatch) -> Result<BooleanArray> {
-        let value = filter.evaluate(input).and_then(|v| v.into_array(input.num_rows())).map_err(|e| failed(&e, "where"))?;
+        let value =
+            filter.evaluate(input).and_then(|v| v.into_array(input.num_rows())).map_err(|e| failed(&e, "where"))?;
         as_boolean_array(&value).cloned().map_err(|e| failed(&e, "where"))
     }
 }

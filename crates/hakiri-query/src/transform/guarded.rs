@@ -11,7 +11,8 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator, lit, when};
 pub(super) fn guarded(expr: Expr) -> Result<Expr> {
     expr.transform_up(|expr| match expr {
         Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) if may_fail(&right)? => {
-            let decided = if op == Operator::And { left.as_ref().clone().is_false() } else { left.as_ref().clone().is_true() };
+            let decided =
+                if op == Operator::And { left.as_ref().clone().is_false() } else { left.as_ref().clone().is_true() };
             let both = Expr::BinaryExpr(BinaryExpr { left, op, right });
             Ok(Transformed::yes(when(decided, lit(op == Operator::Or)).otherwise(both)?))
         }

@@ -25,20 +25,18 @@ use datafusion::config::ConfigOptions;
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner};
-use datafusion::logical_expr::{
-    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
-};
-use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyContext};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner};
+use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
+use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyContext};
 use datafusion::physical_expr::expressions::BinaryExpr;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::planner::{ParserOptions, SqlToRel};
 use datafusion::sql::sqlparser::ast::Statement;
+use hakiri_core::Result;
 use hakiri_core::schema::{Schema, from_arrow_schema, to_arrow_schema};
 use hakiri_core::transform::{Transform, Transforms};
-use hakiri_core::Result;
 
 use self::check::{INPUT, invalid, row_by_row};
 use self::compiled::Compiled;
@@ -87,8 +85,13 @@ impl Transforms for SqlTransforms {
         let statements = self.statements(sql, input)?;
         row_by_row(&statements, &self.0)?;
         let arrow = Arc::new(to_arrow_schema(input));
-        let provider = Input { state: &self.0, table: provider_as_source(Arc::new(EmptyTable::new(Arc::clone(&arrow)))) };
-        let options = ParserOptions { enable_ident_normalization: false, parse_float_as_decimal: true, ..ParserOptions::default() };
+        let provider =
+            Input { state: &self.0, table: provider_as_source(Arc::new(EmptyTable::new(Arc::clone(&arrow)))) };
+        let options = ParserOptions {
+            enable_ident_normalization: false,
+            parse_float_as_decimal: true,
+            ..ParserOptions::default()
+        };
         let planner = SqlToRel::new_with_options(&provider, options);
         let statement = statements.into_iter().next().ok_or_else(|| invalid("there is no statement"))?;
         let plan = planner.sql_statement_to_plan(statement).map_err(|e| match errors::of_planning(&e) {
@@ -102,8 +105,14 @@ impl Transforms for SqlTransforms {
 impl SqlTransforms {
     fn compiled(&self, plan: LogicalPlan, input: SchemaRef) -> Result<Compiled> {
         // Types are made to fit (`int = text` and such) as they would be for a query.
-        let plan = self.0.analyzer().execute_and_check(plan, self.0.config_options(), |_, _| {}).map_err(|e| errors::of_planning(&e))?;
-        let LogicalPlan::Projection(projection) = plan else { return Err(invalid("the transform is not a projection")) };
+        let plan = self
+            .0
+            .analyzer()
+            .execute_and_check(plan, self.0.config_options(), |_, _| {})
+            .map_err(|e| errors::of_planning(&e))?;
+        let LogicalPlan::Projection(projection) = plan else {
+            return Err(invalid("the transform is not a projection"));
+        };
         let (filter, below) = match projection.input.as_ref() {
             LogicalPlan::Filter(filter) => (Some(filter.predicate.clone()), filter.input.as_ref()),
             other => (None, other),
@@ -117,7 +126,10 @@ impl SqlTransforms {
             let name = match &expr {
                 Expr::Column(column) => column.name.clone(),
                 Expr::Alias(alias) => alias.name.clone(),
-                other => return Err(invalid(format!("the expression `{}` has no name", other.schema_name())).with_hint("write `expression as name`")),
+                other => {
+                    return Err(invalid(format!("the expression `{}` has no name", other.schema_name()))
+                        .with_hint("write `expression as name`"));
+                }
             };
             fields.push(Field::clone(&field).with_name(name));
             columns.push(self.physical(expr, schema)?);
@@ -130,13 +142,19 @@ impl SqlTransforms {
     fn physical(&self, expr: Expr, schema: &DFSchema) -> Result<Arc<dyn PhysicalExpr>> {
         let expr = expr.unalias();
         let build = || -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
-            let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).with_config_options(Arc::clone(self.0.config_options())).build();
+            let context = SimplifyContext::builder()
+                .with_schema(Arc::new(schema.clone()))
+                .with_config_options(Arc::clone(self.0.config_options()))
+                .build();
             // Some functions exist only as what they are simplified to.
             let expr = guarded::guarded(ExprSimplifier::new(context).simplify(expr)?)?;
-            let expr = create_physical_expr(&expr, schema, self.0.execution_props(), &PhysicalPlanningContext::default())?;
+            let expr =
+                create_physical_expr(&expr, schema, self.0.execution_props(), &PhysicalPlanningContext::default())?;
             // What does not fit is an error, as for casts; DataFusion would wrap around.
             expr.transform_up(|e| match e.downcast_ref::<BinaryExpr>() {
-                Some(binary) => Ok(Transformed::yes(Arc::new(binary.clone().with_fail_on_overflow(true)) as Arc<dyn PhysicalExpr>)),
+                Some(binary) => {
+                    Ok(Transformed::yes(Arc::new(binary.clone().with_fail_on_overflow(true)) as Arc<dyn PhysicalExpr>))
+                }
                 None => Ok(Transformed::no(e)),
             })
             .data()
@@ -153,7 +171,10 @@ fn scanned(plan: &LogicalPlan) -> Result<&DFSchema> {
     }
     match below {
         LogicalPlan::TableScan(_) => Ok(plan.schema()),
-        other => Err(invalid(format!("`{}` is not allowed", other.display().to_string().split(':').next().unwrap_or_default().to_lowercase()))),
+        other => Err(invalid(format!(
+            "`{}` is not allowed",
+            other.display().to_string().split(':').next().unwrap_or_default().to_lowercase()
+        ))),
     }
 }
 

@@ -33,8 +33,16 @@ fn rows() -> RecordBatch {
 }
 
 fn shown(batch: &RecordBatch) -> String {
-    let columns: Vec<_> = batch.schema_ref().fields().iter().zip(batch.columns()).map(|(f, a)| texts(a, f, Style::Stored, false).unwrap()).collect();
-    let line = |row: usize| columns.iter().map(|c| if c.is_null_at(row) { "" } else { c.value(row) }).collect::<Vec<_>>().join(",");
+    let columns: Vec<_> = batch
+        .schema_ref()
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .map(|(f, a)| texts(a, f, Style::Stored, false).unwrap())
+        .collect();
+    let line = |row: usize| {
+        columns.iter().map(|c| if c.is_null_at(row) { "" } else { c.value(row) }).collect::<Vec<_>>().join(",")
+    };
     (0..batch.num_rows()).map(line).collect::<Vec<_>>().join(" ")
 }
 
@@ -58,19 +66,51 @@ fn projections_filters_and_functions() {
     let transforms = SqlTransforms::new();
     for (sql, columns, expected) in [
         ("select id from input", "id int64", "1 2 0"),
-        ("select * exclude (note, price, at, doc, s, tags), lower(email) as email_lower from input where id > 0", "id int64, Email text, email_lower text", "1,A@B.c,a@b.c 2,,"),
-        ("select * exclude (note, price, at, doc, s, tags, email), lower(Email) as email from input", "id int64, Email text", "1,a@b.c 2, 0,é"),
+        (
+            "select * exclude (note, price, at, doc, s, tags), lower(email) as email_lower from input where id > 0",
+            "id int64, Email text, email_lower text",
+            "1,A@B.c,a@b.c 2,,",
+        ),
+        (
+            "select * exclude (note, price, at, doc, s, tags, email), lower(Email) as email from input",
+            "id int64, Email text",
+            "1,a@b.c 2, 0,é",
+        ),
         ("SELECT Id AS Key FROM Input i WHERE i.EMAIL IS NOT NULL;", "key int64", "1 0"),
         ("select id as \"Key\" from input", "Key int64", "1 2 0"),
-        ("select price * 2 as p, price + 0.1 as q from input where price = 1.5", "p decimal(31,2), q decimal(11,2)", "3.00,1.60"),
+        (
+            "select price * 2 as p, price + 0.1 as q from input where price = 1.5",
+            "p decimal(31,2), q decimal(11,2)",
+            "3.00,1.60",
+        ),
         ("select try_cast(note as bigint) as n from input", "n int64", "12  7"),
-        ("select cast(at as date) as day, date_trunc('hour', at) as h from input", "day date, h timestamp(us, utc)", "2024-01-01,2024-01-01T10:00:00Z , 1969-12-31,1969-12-31T23:00:00Z"),
-        ("select doc, s.username as u, s['userName'] as v from input where id = 1", "doc json, u text, v text", "{\"a\":1},Ann,Ann"),
-        ("select coalesce(email, 'none') as e, case when id = 1 then 'one' else null end as c from input", "e text, c text", "A@B.c,one none, é,"),
-        ("select sha256(email) as h from input where id = 1", "h binary", "3bfd8f3eb16c1d9a9a5bd87ba9ad1ee6d58ab7c8d45dc1f7d9f9f7d8c0f5f4ce"),
+        (
+            "select cast(at as date) as day, date_trunc('hour', at) as h from input",
+            "day date, h timestamp(us, utc)",
+            "2024-01-01,2024-01-01T10:00:00Z , 1969-12-31,1969-12-31T23:00:00Z",
+        ),
+        (
+            "select doc, s.username as u, s['userName'] as v from input where id = 1",
+            "doc json, u text, v text",
+            "{\"a\":1},Ann,Ann",
+        ),
+        (
+            "select coalesce(email, 'none') as e, case when id = 1 then 'one' else null end as c from input",
+            "e text, c text",
+            "A@B.c,one none, é,",
+        ),
+        (
+            "select sha256(email) as h from input where id = 1",
+            "h binary",
+            "3bfd8f3eb16c1d9a9a5bd87ba9ad1ee6d58ab7c8d45dc1f7d9f9f7d8c0f5f4ce",
+        ),
         ("select array_length(tags) as n, tags[1] as t from input where id = 1", "n uint64, t text", "2,x"),
         ("select null as n, 1 as one from input where id = 1", "n null, one int64", ",1"),
-        ("select input.* exclude (note, price, at, doc, s, tags) from input where id <> 0 and 10 / id > 5", "id int64, Email text", "1,A@B.c"),
+        (
+            "select input.* exclude (note, price, at, doc, s, tags) from input where id <> 0 and 10 / id > 5",
+            "id int64, Email text",
+            "1,A@B.c",
+        ),
         ("select id from input where id = 0 or 10 / id > 5", "id int64", "1 0"),
         ("select id from input where id in (1, 2) and email like 'A%'", "id int64", "1"),
         ("select id from input where note ~ '^[0-9]+$' and cast(note as bigint) > 7", "id int64", "1"),
@@ -178,7 +218,10 @@ fn unknown_names_and_syntax_have_their_own_codes() {
 fn values_that_do_not_fit_fail_without_being_shown() {
     let transforms = SqlTransforms::new();
     for (sql, message) in [
-        ("select cast(note as bigint) as n from input", "a value cannot be converted to Int64 in the column `n` of the transform"),
+        (
+            "select cast(note as bigint) as n from input",
+            "a value cannot be converted to Int64 in the column `n` of the transform",
+        ),
         ("select 10 / id as n from input", "a value is divided by zero in the column `n` of the transform"),
         ("select id from input where cast(email as date) is null", "a value cannot be converted"),
         ("select 9223372036854775807 + id as n from input", "a result is out of range"),
@@ -189,7 +232,14 @@ fn values_that_do_not_fit_fail_without_being_shown() {
         assert!(error.message().starts_with(message), "{sql}: {error:?}");
     }
     // A value that the filter drops is never converted.
-    let kept = transforms.compile("select cast(note as bigint) as n from input where id <> 2", &input()).unwrap().apply(&rows()).unwrap();
+    let kept = transforms
+        .compile("select cast(note as bigint) as n from input where id <> 2", &input())
+        .unwrap()
+        .apply(&rows())
+        .unwrap();
     assert_eq!(shown(&kept), "12 7");
-    assert_eq!(transforms.compile("select id from input", &input()).unwrap().apply(&kept).unwrap_err().code().to_string(), "HK0001");
+    assert_eq!(
+        transforms.compile("select id from input", &input()).unwrap().apply(&kept).unwrap_err().code().to_string(),
+        "HK0001"
+    );
 }

@@ -7,7 +7,11 @@ use hakiri_core::spec::Mode;
 use crate::support::{Store, columns};
 
 fn orders() -> Schema {
-    columns(&[("id", Type::Int64), ("at", Type::Timestamp { unit: TimeUnit::Millisecond, utc: true }), ("what", Type::Text)])
+    columns(&[
+        ("id", Type::Int64),
+        ("at", Type::Timestamp { unit: TimeUnit::Millisecond, utc: true }),
+        ("what", Type::Text),
+    ])
 }
 
 #[tokio::test]
@@ -25,14 +29,27 @@ async fn append_shows_all_rows_in_the_order_of_the_store() {
 async fn merge_takes_the_highest_cursor_then_the_latest_commit() {
     let mut store = Store::new();
     store.table("orders", Mode::Merge, &["id"], &orders()).merge.cursor = Some("at".to_owned());
-    store.run("orders", 1, &orders(), &[r#"{"id":1,"at":"2024-01-02T00:00:00Z","what":"old"}
+    store.run(
+        "orders",
+        1,
+        &orders(),
+        &[r#"{"id":1,"at":"2024-01-02T00:00:00Z","what":"old"}
 {"id":2,"at":"2024-01-05T00:00:00Z","what":"kept: the later commit has an older version"}
 {"id":3,"at":null,"what":"null is the lowest"}
-{"id":4,"at":"2024-01-01T00:00:00Z","what":"tie"}"#]);
-    store.run("orders", 2, &orders(), &[r#"{"id":1,"at":"2024-01-03T00:00:00Z","what":"new"}
+{"id":4,"at":"2024-01-01T00:00:00Z","what":"tie"}"#],
+    );
+    store.run(
+        "orders",
+        2,
+        &orders(),
+        &[
+            r#"{"id":1,"at":"2024-01-03T00:00:00Z","what":"new"}
 {"id":2,"at":"2024-01-04T00:00:00Z","what":"late"}
-{"id":3,"at":"1969-01-01T00:00:00Z","what":"any is higher"}"#, r#"{"id":4,"at":"2024-01-01T00:00:00Z","what":"tie, later"}
-{"id":5,"at":null,"what":"only"}"#]);
+{"id":3,"at":"1969-01-01T00:00:00Z","what":"any is higher"}"#,
+            r#"{"id":4,"at":"2024-01-01T00:00:00Z","what":"tie, later"}
+{"id":5,"at":null,"what":"only"}"#,
+        ],
+    );
     store.run("orders", 3, &orders(), &[r#"{"id":3,"at":null,"what":"null again"}"#]);
     assert_eq!(
         store.rows("select id, what, _hakiri_run from orders").await,
@@ -50,10 +67,20 @@ async fn merge_without_a_cursor_takes_the_latest_commit_and_compound_keys_are_wh
     let schema = columns(&[("a", Type::Text), ("b", Type::Int64), ("v", Type::Int64)]);
     let mut store = Store::new();
     store.table("t", Mode::Merge, &["a", "b"], &schema);
-    store.run("t", 1, &schema, &[r#"{"a":"x","b":1,"v":1}
-{"a":"x","b":2,"v":2}"#]);
-    store.run("t", 2, &schema, &[r#"{"a":"x","b":2,"v":3}
-{"a":"y","b":1,"v":4}"#]);
+    store.run(
+        "t",
+        1,
+        &schema,
+        &[r#"{"a":"x","b":1,"v":1}
+{"a":"x","b":2,"v":2}"#],
+    );
+    store.run(
+        "t",
+        2,
+        &schema,
+        &[r#"{"a":"x","b":2,"v":3}
+{"a":"y","b":1,"v":4}"#],
+    );
     assert_eq!(store.rows("select a, b, v from t").await, "x,1,1 x,2,3 y,1,4");
 }
 
@@ -61,8 +88,13 @@ async fn merge_without_a_cursor_takes_the_latest_commit_and_compound_keys_are_wh
 async fn snapshots_rank_below_runs_and_have_no_run() {
     let mut store = Store::new();
     store.table("orders", Mode::Merge, &["id"], &orders()).merge.cursor = Some("at".to_owned());
-    store.snapshot("orders", 4, &orders(), r#"{"id":1,"at":"2024-01-02T00:00:00Z","what":"snapshot"}
-{"id":2,"at":"2024-01-02T00:00:00Z","what":"snapshot"}"#);
+    store.snapshot(
+        "orders",
+        4,
+        &orders(),
+        r#"{"id":1,"at":"2024-01-02T00:00:00Z","what":"snapshot"}
+{"id":2,"at":"2024-01-02T00:00:00Z","what":"snapshot"}"#,
+    );
     store.run("orders", 5, &orders(), &[r#"{"id":2,"at":"2024-01-02T00:00:00Z","what":"run"}"#]);
     assert_eq!(store.rows("select id, what, _hakiri_run from orders").await, "1,snapshot, 2,run,run-005");
 }
@@ -72,12 +104,22 @@ async fn a_deleted_version_wins_and_is_hidden() {
     let schema = columns(&[("id", Type::Int64), ("v", Type::Int64), ("_hakiri_deleted", Type::Bool)]);
     let mut store = Store::new();
     store.table("t", Mode::Merge, &["id"], &schema);
-    store.run("t", 1, &schema, &[r#"{"id":1,"v":1,"_hakiri_deleted":false}
+    store.run(
+        "t",
+        1,
+        &schema,
+        &[r#"{"id":1,"v":1,"_hakiri_deleted":false}
 {"id":2,"v":2,"_hakiri_deleted":true}
-{"id":3,"v":3}"#]);
+{"id":3,"v":3}"#],
+    );
     assert_eq!(store.rows("select id from t").await, "1 3");
-    store.run("t", 2, &schema, &[r#"{"id":1,"_hakiri_deleted":true}
-{"id":2,"v":5,"_hakiri_deleted":false}"#]);
+    store.run(
+        "t",
+        2,
+        &schema,
+        &[r#"{"id":1,"_hakiri_deleted":true}
+{"id":2,"v":5,"_hakiri_deleted":false}"#],
+    );
     assert_eq!(store.rows("select id, v from t").await, "2,5 3,3");
     assert_eq!(store.rows("select id from t where v = 1").await, "");
 }
@@ -85,34 +127,65 @@ async fn a_deleted_version_wins_and_is_hidden() {
 pub fn family() -> Store {
     let parent = columns(&[("id", Type::Int64), ("at", Type::Int64), ("_hakiri_deleted", Type::Bool)]);
     let child = columns(&[("t_id", Type::Int64), ("lines_index", Type::Int64), ("v", Type::Text)]);
-    let grand = columns(&[("l_t_id", Type::Int64), ("l_index", Type::Int64), ("tags_index", Type::Int64), ("tag", Type::Text)]);
+    let grand =
+        columns(&[("l_t_id", Type::Int64), ("l_index", Type::Int64), ("tags_index", Type::Int64), ("tag", Type::Text)]);
     let mut store = Store::new();
     store.table("t", Mode::Merge, &["id"], &parent).merge.cursor = Some("at".to_owned());
     store.child("t_lines", "t", &["t_id"], &["t_id", "lines_index"], &child);
     store.child("t_tags", "t_lines", &["l_t_id", "l_index"], &["l_t_id", "l_index", "tags_index"], &grand);
-    store.run("t", 1, &parent, &[r#"{"id":1,"at":10}
+    store.run(
+        "t",
+        1,
+        &parent,
+        &[r#"{"id":1,"at":10}
 {"id":2,"at":10}
 {"id":3,"at":10}
-{"id":4,"at":10}"#]);
-    store.run("t_lines", 1, &child, &[r#"{"t_id":1,"lines_index":0,"v":"a"}
+{"id":4,"at":10}"#],
+    );
+    store.run(
+        "t_lines",
+        1,
+        &child,
+        &[r#"{"t_id":1,"lines_index":0,"v":"a"}
 {"t_id":1,"lines_index":1,"v":"b"}
 {"t_id":2,"lines_index":0,"v":"c"}
 {"t_id":3,"lines_index":0,"v":"d"}
 {"t_id":4,"lines_index":0,"v":"e"}
-{"t_id":9,"lines_index":0,"v":"no parent"}"#]);
-    store.run("t_tags", 1, &grand, &[r#"{"l_t_id":1,"l_index":1,"tags_index":0,"tag":"gone with its line"}
+{"t_id":9,"lines_index":0,"v":"no parent"}"#],
+    );
+    store.run(
+        "t_tags",
+        1,
+        &grand,
+        &[r#"{"l_t_id":1,"l_index":1,"tags_index":0,"tag":"gone with its line"}
 {"l_t_id":2,"l_index":0,"tags_index":0,"tag":"kept"}
-{"l_t_id":4,"l_index":0,"tags_index":0,"tag":"hidden"}"#]);
+{"l_t_id":4,"l_index":0,"tags_index":0,"tag":"hidden"}"#],
+    );
     // 1 has one line less; 2 comes with an older version, which loses; 3 loses all lines; 4 is deleted.
-    store.run("t", 2, &parent, &[r#"{"id":1,"at":20}
+    store.run(
+        "t",
+        2,
+        &parent,
+        &[r#"{"id":1,"at":20}
 {"id":2,"at":5}
 {"id":3,"at":20}
-{"id":4,"at":20,"_hakiri_deleted":true}"#]);
-    store.run("t_lines", 2, &child, &[r#"{"t_id":1,"lines_index":0,"v":"a2"}
+{"id":4,"at":20,"_hakiri_deleted":true}"#],
+    );
+    store.run(
+        "t_lines",
+        2,
+        &child,
+        &[r#"{"t_id":1,"lines_index":0,"v":"a2"}
 {"t_id":2,"lines_index":0,"v":"late"}
-{"t_id":4,"lines_index":0,"v":"of a deleted one"}"#]);
-    store.run("t_tags", 2, &grand, &[r#"{"l_t_id":1,"l_index":0,"tags_index":0,"tag":"new"}
-{"l_t_id":2,"l_index":0,"tags_index":0,"tag":"late"}"#]);
+{"t_id":4,"lines_index":0,"v":"of a deleted one"}"#],
+    );
+    store.run(
+        "t_tags",
+        2,
+        &grand,
+        &[r#"{"l_t_id":1,"l_index":0,"tags_index":0,"tag":"new"}
+{"l_t_id":2,"l_index":0,"tags_index":0,"tag":"late"}"#],
+    );
     store
 }
 
@@ -122,7 +195,10 @@ async fn children_are_those_of_the_current_version_of_their_parent() {
     assert_eq!(store.rows("select t_id, v from t_lines order by t_id, lines_index").await, "1,a2 2,c");
     assert_eq!(store.rows("select tag from t_tags order by l_t_id").await, "new kept");
     assert_eq!(store.rows("select v from t_lines where t_id = 2").await, "c");
-    assert_eq!(store.rows("select t.id, count(v) from t left join t_lines on t.id = t_id group by t.id order by 1").await, "1,1 2,1 3,0");
+    assert_eq!(
+        store.rows("select t.id, count(v) from t left join t_lines on t.id = t_id group by t.id order by 1").await,
+        "1,1 2,1 3,0"
+    );
 }
 
 #[tokio::test]
@@ -160,16 +236,29 @@ async fn results_do_not_depend_on_processors_or_memory() {
     store.table("t", Mode::Merge, &["id"], &schema);
     for seq in 1..=4_u64 {
         let part = |first: u64| {
-            let rows = (first..first + 4_000).map(|id| format!("{{\"id\":{},\"x\":0.{seq}{id},\"pad\":\"{}\"}}", id * 7919 % 10_007, "p".repeat(100)));
+            let rows = (first..first + 4_000).map(|id| {
+                format!("{{\"id\":{},\"x\":0.{seq}{id},\"pad\":\"{}\"}}", id * 7919 % 10_007, "p".repeat(100))
+            });
             rows.collect::<Vec<_>>().join("\n")
         };
         store.run("t", seq, &schema, &[&part(0), &part(4_000)]);
     }
-    for sql in ["select * from t", "select * from t limit 7", "select id % 10 as k, sum(x), count(*) from t group by k", "select sum(x), avg(x) from t", "select * from t where x > 0.2 limit 9"] {
-        let expected = crate::support::print(&store.database_with(256 << 20, 1), sql, hakiri_query::OutputFormat::Csv).await.unwrap();
+    for sql in [
+        "select * from t",
+        "select * from t limit 7",
+        "select id % 10 as k, sum(x), count(*) from t group by k",
+        "select sum(x), avg(x) from t",
+        "select * from t where x > 0.2 limit 9",
+    ] {
+        let expected = crate::support::print(&store.database_with(256 << 20, 1), sql, hakiri_query::OutputFormat::Csv)
+            .await
+            .unwrap();
         assert!(expected.lines().count() > 1);
         for (memory, partitions) in [(256 << 20, 2), (256 << 20, 8), (3 << 20, 4)] {
-            let again = crate::support::print(&store.database_with(memory, partitions), sql, hakiri_query::OutputFormat::Csv).await.unwrap();
+            let again =
+                crate::support::print(&store.database_with(memory, partitions), sql, hakiri_query::OutputFormat::Csv)
+                    .await
+                    .unwrap();
             assert!(again == expected, "{sql} with {memory} bytes and {partitions} partitions");
         }
     }
@@ -185,7 +274,17 @@ async fn missing_and_damaged_parts_say_so() {
     let bytes = std::fs::read(&part).unwrap();
     std::fs::write(&part, vec![0; bytes.len()]).unwrap();
     let code = |e: hakiri_core::Error| e.code().to_string();
-    assert_eq!(crate::support::print(&store.database(), "select n from t", hakiri_query::OutputFormat::Csv).await.map_err(code), Err("HK0306".to_owned()));
+    assert_eq!(
+        crate::support::print(&store.database(), "select n from t", hakiri_query::OutputFormat::Csv)
+            .await
+            .map_err(code),
+        Err("HK0306".to_owned())
+    );
     std::fs::remove_file(&part).unwrap();
-    assert_eq!(crate::support::print(&store.database(), "select n from t", hakiri_query::OutputFormat::Csv).await.map_err(code), Err("HK0305".to_owned()));
+    assert_eq!(
+        crate::support::print(&store.database(), "select n from t", hakiri_query::OutputFormat::Csv)
+            .await
+            .map_err(code),
+        Err("HK0305".to_owned())
+    );
 }

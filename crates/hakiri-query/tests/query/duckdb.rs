@@ -12,10 +12,12 @@ use crate::support::{Store, columns, print};
 
 /// Compares every table; returns how many rows each has.
 async fn compared(store: &Store) -> Vec<usize> {
-    let python = std::env::var("HAKIRI_TEST_PYTHON").expect("HAKIRI_TEST_PYTHON is not set: run the tests with ./x test");
+    let python =
+        std::env::var("HAKIRI_TEST_PYTHON").expect("HAKIRI_TEST_PYTHON is not set: run the tests with ./x test");
     let mut counts = Vec::new();
     for view in &store.tables {
-        let rows = print(&store.database(), &format!("select * from {}", view.table), OutputFormat::Ndjson).await.unwrap();
+        let rows =
+            print(&store.database(), &format!("select * from {}", view.table), OutputFormat::Ndjson).await.unwrap();
         let (sql, expected) = (store.dir.path().join("view.sql"), store.dir.path().join("rows.ndjson"));
         std::fs::write(&sql, view_sql(&store.tables, &view.table)).unwrap();
         std::fs::write(&expected, rows).unwrap();
@@ -51,7 +53,17 @@ async fn snapshots_every_type_and_odd_names() {
         ("d", Type::Time { unit: TimeUnit::Second }),
         ("e", Type::Time { unit: TimeUnit::Microsecond }),
         ("f", Type::Float32),
-        ("g", Type::List { item: Box::new(Type::Struct { fields: vec![Field::new("When", Type::Timestamp { unit: TimeUnit::Second, utc: true }), Field::new("n", Type::Int8)] }) }),
+        (
+            "g",
+            Type::List {
+                item: Box::new(Type::Struct {
+                    fields: vec![
+                        Field::new("When", Type::Timestamp { unit: TimeUnit::Second, utc: true }),
+                        Field::new("n", Type::Int8),
+                    ],
+                }),
+            },
+        ),
         ("h", Type::Binary),
         ("select", Type::Bool),
     ]);
@@ -69,7 +81,13 @@ async fn parts_whose_schema_no_manifest_names() {
     let (narrow, wide) = (columns(&[("n", Type::Int64)]), columns(&[("m", Type::Int64), ("n", Type::Text)]));
     let mut store = Store::new();
     store.table("t", Mode::Merge, &["n"], &wide);
-    store.layer("t", 1, false, &wide, &[(narrow, "{\"n\":1}".to_owned()), (wide.clone(), "{\"m\":2,\"n\":\"x\"}".to_owned())]);
+    store.layer(
+        "t",
+        1,
+        false,
+        &wide,
+        &[(narrow, "{\"n\":1}".to_owned()), (wide.clone(), "{\"m\":2,\"n\":\"x\"}".to_owned())],
+    );
     store.run("t", 2, &wide, &["{\"m\":3,\"n\":\"1\"}"]);
     assert_eq!(compared(&store).await, [2]);
 }

@@ -90,7 +90,13 @@ async fn parts_of_one_run_may_differ_and_renamed_columns_do_not_mix() {
     let (narrow, wide) = (columns(&[("n", Type::Int64)]), columns(&[("m", Type::Int64), ("n", Type::Text)]));
     let mut store = Store::new();
     store.table("t", Mode::Append, &[], &wide);
-    store.layer("t", 1, false, &wide, &[(narrow.clone(), "{\"n\":1}".to_owned()), (wide.clone(), "{\"m\":2,\"n\":\"x\"}".to_owned())]);
+    store.layer(
+        "t",
+        1,
+        false,
+        &wide,
+        &[(narrow.clone(), "{\"n\":1}".to_owned()), (wide.clone(), "{\"m\":2,\"n\":\"x\"}".to_owned())],
+    );
     assert_eq!(store.rows("select m, n from t").await, ",1 2,x");
     let empty = Schema::default();
     store.table("bare", Mode::Append, &[], &empty);

@@ -44,19 +44,36 @@ async fn json_keeps_all_digits() {
     assert_eq!(print(&store.database(), sql, OutputFormat::Ndjson).await.unwrap(), format!("{first}\n{second}\n"));
     assert_eq!(print(&store.database(), sql, OutputFormat::Json).await.unwrap(), format!("[\n{first},\n{second}\n]\n"));
     assert_eq!(print(&store.database(), "select id from t where false", OutputFormat::Json).await.unwrap(), "[]\n");
-    assert_eq!(print(&store.database(), "select a.id, b.id from t a join t b on a.id = b.id where a.id = 1", OutputFormat::Ndjson).await.unwrap(), "{\"id\":1,\"id_2\":1}\n");
+    assert_eq!(
+        print(
+            &store.database(),
+            "select a.id, b.id from t a join t b on a.id = b.id where a.id = 1",
+            OutputFormat::Ndjson
+        )
+        .await
+        .unwrap(),
+        "{\"id\":1,\"id_2\":1}\n"
+    );
 }
 
 #[tokio::test]
 async fn the_table_is_aligned_and_harmless() {
     let store = store();
-    let table = print(&store.database(), "select id % 10 as n, text, 'é' as e from t", OutputFormat::Table).await.unwrap();
+    let table =
+        print(&store.database(), "select id % 10 as n, text, 'é' as e from t", OutputFormat::Table).await.unwrap();
     assert_eq!(table, "n | text    | e\n--+---------+--\n7 | a,\"b\"↵c | é\n1 |         | é\n");
-    let long = print(&store.database(), "select repeat('x', 100) as x, chr(27) || '[2J' as e, null as n", OutputFormat::Table).await.unwrap();
+    let long =
+        print(&store.database(), "select repeat('x', 100) as x, chr(27) || '[2J' as e, null as n", OutputFormat::Table)
+            .await
+            .unwrap();
     let row = long.lines().nth(2).unwrap();
     assert!(row.starts_with(&format!("{}… | \u{fffd}[2J", "x".repeat(59))) && row.ends_with("NULL"), "{row}");
-    assert_eq!(print(&store.database(), "select id from t where false", OutputFormat::Table).await.unwrap(), "id\n--\n");
-    let many = print(&store.database(), "select value as v from generate_series(1, 2500)", OutputFormat::Table).await.unwrap();
+    assert_eq!(
+        print(&store.database(), "select id from t where false", OutputFormat::Table).await.unwrap(),
+        "id\n--\n"
+    );
+    let many =
+        print(&store.database(), "select value as v from generate_series(1, 2500)", OutputFormat::Table).await.unwrap();
     assert!(many.lines().count() == 2502 && many.lines().nth(2) == Some("   1") && many.lines().last() == Some("2500"));
 }
 
@@ -64,8 +81,15 @@ async fn the_table_is_aligned_and_harmless() {
 async fn rows_are_counted_and_parquet_reads_back() {
     let store = store();
     let mut out = Vec::new();
-    let rows = write_results(store.database().query("select * from t").await.unwrap(), OutputFormat::Parquet, &mut out).await.unwrap();
+    let rows = write_results(store.database().query("select * from t").await.unwrap(), OutputFormat::Parquet, &mut out)
+        .await
+        .unwrap();
     assert_eq!(rows, 2);
-    let batches: Vec<RecordBatch> = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(out)).unwrap().build().unwrap().map(|b| b.unwrap()).collect();
+    let batches: Vec<RecordBatch> = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(out))
+        .unwrap()
+        .build()
+        .unwrap()
+        .map(|b| b.unwrap())
+        .collect();
     assert_eq!((batches.len(), batches[0].num_rows(), batches[0].column(1).null_count()), (1, 2, 1));
 }

@@ -8,11 +8,22 @@ use crate::support::{Store, columns, print};
 
 fn store() -> Store {
     let inner = Type::Struct { fields: vec![Field::new("userName", Type::Text)] };
-    let schema = columns(&[("id", Type::Int64), ("userId", Type::Int64), ("Total", Type::Decimal { precision: 10, scale: 2 }), ("Payload", inner), ("note", Type::Text)]);
+    let schema = columns(&[
+        ("id", Type::Int64),
+        ("userId", Type::Int64),
+        ("Total", Type::Decimal { precision: 10, scale: 2 }),
+        ("Payload", inner),
+        ("note", Type::Text),
+    ]);
     let mut store = Store::new();
     store.table("shop_Orders", Mode::Append, &[], &schema);
-    store.run("shop_Orders", 1, &schema, &[r#"{"id":1,"userId":7,"Total":0.10,"Payload":{"userName":"Ann"},"note":"secret"}
-{"id":2,"userId":8,"Total":2.50,"note":"x"}"#]);
+    store.run(
+        "shop_Orders",
+        1,
+        &schema,
+        &[r#"{"id":1,"userId":7,"Total":0.10,"Payload":{"userName":"Ann"},"note":"secret"}
+{"id":2,"userId":8,"Total":2.50,"note":"x"}"#],
+    );
     store
 }
 
@@ -51,12 +62,27 @@ async fn mistakes_have_a_code_a_place_and_a_next_step() {
         ("select * from shop_order", "HK0802", "there is no table `shop_order`", "did you mean `shop_Orders`?"),
         ("select * from zzz", "HK0802", "there is no table `zzz`", "use one of: shop_Orders"),
         ("select user_id from shop_orders", "HK0802", "there is no column `user_id`", "did you mean `userId`?"),
-        ("select o.zzz from shop_orders o", "HK0802", "there is no column `o.zzz`", "use one of: id, userId, Total, Payload, note"),
+        (
+            "select o.zzz from shop_orders o",
+            "HK0802",
+            "there is no column `o.zzz`",
+            "use one of: id, userId, Total, Payload, note",
+        ),
         ("select nosuch(id) from shop_orders", "HK0802", "nosuch", ""),
         ("select 1/0 from shop_orders", "HK0804", "divided by zero", ""),
         ("select cast(note as bigint) from shop_orders", "HK0804", "cannot be converted to Int64", "try_cast"),
-        ("select a.id from shop_orders a, shop_orders b where id = 1", "HK0802", "the column `id` is in several tables", "table.column"),
-        ("select array_agg(v) from (select repeat('x', 100000) || value as v from generate_series(1, 1000))", "HK0804", "memory", "--memory"),
+        (
+            "select a.id from shop_orders a, shop_orders b where id = 1",
+            "HK0802",
+            "the column `id` is in several tables",
+            "table.column",
+        ),
+        (
+            "select array_agg(v) from (select repeat('x', 100000) || value as v from generate_series(1, 1000))",
+            "HK0804",
+            "memory",
+            "--memory",
+        ),
         ("create table x as select 1", "HK0803", "`create`", "single SELECT"),
         ("create external table x stored as csv location '/etc/passwd'", "HK0803", "", ""),
         ("create view v as select 1", "HK0803", "`create`", ""),
@@ -103,10 +129,36 @@ async fn mistakes_have_a_code_a_place_and_a_next_step() {
         assert!(error.hint().contains(hint), "{sql}: {error:?}");
         assert!(!error.to_string().contains("secret") && !error.to_string().contains('\n'), "{sql}: {error:?}");
     }
-    // Deep nesting is an error, not the end of the process.
-    for sql in [format!("select {}1{}", "(".repeat(5_000), ")".repeat(5_000)), format!("select {}true", "not ".repeat(5_000)), format!("select {}1{}", "abs(".repeat(3_000), ")".repeat(3_000)), format!("select 1{}", " + 1".repeat(20_000))] {
-        if let Err(error) = print(&database, &sql, OutputFormat::Csv).await {
-            assert!(error.code().to_string().starts_with("HK08"), "{error:?}");
+}
+
+#[tokio::test]
+async fn deep_statements_are_errors_and_not_the_end_of_the_process() {
+    let store = store();
+    let database = store.database();
+    for deep in [40, 200, 20_000] {
+        for (start, again, end) in [
+            ("select ", "(", "1"),
+            ("select ", "not ", "true"),
+            ("select ", "abs(", "1"),
+            ("select 1", " + 1", ""),
+            ("select 1", "::int", ""),
+            ("select true", " and true", ""),
+            ("select 1", " union all select 1", ""),
+            ("select [1]", "[1]", ""),
+            ("select ", "- ", "1"),
+            ("select id from shop_orders where id = 1", " or id = 2", ""),
+            ("", "with a as (", "select 1"),
+        ] {
+            let closing = match again.chars().find(|c| "([{".contains(*c)).filter(|_| !again.ends_with(']')) {
+                Some('(') => ")",
+                Some('[') => "]",
+                Some('{') => "}",
+                _ => "",
+            };
+            let sql = format!("{start}{}{end}{}", again.repeat(deep), closing.repeat(deep));
+            if let Err(error) = print(&database, &sql, OutputFormat::Csv).await {
+                assert!(error.code().to_string().starts_with("HK08"), "{start}{again}…: {error:?}");
+            }
         }
     }
 }
@@ -115,8 +167,19 @@ async fn mistakes_have_a_code_a_place_and_a_next_step() {
 #[tokio::test]
 async fn no_table_function_reads_files() {
     let store = store();
-    for name in ["read_parquet", "read_csv", "read_json", "parquet_scan", "parquet_metadata", "list_files", "glob", "read_text", "read_blob"] {
-        let error = print(&store.database(), &format!("select * from {name}('x')"), OutputFormat::Csv).await.unwrap_err();
+    for name in [
+        "read_parquet",
+        "read_csv",
+        "read_json",
+        "parquet_scan",
+        "parquet_metadata",
+        "list_files",
+        "glob",
+        "read_text",
+        "read_blob",
+    ] {
+        let error =
+            print(&store.database(), &format!("select * from {name}('x')"), OutputFormat::Csv).await.unwrap_err();
         assert_eq!(error.code().to_string(), "HK0802", "{error:?}");
     }
 }

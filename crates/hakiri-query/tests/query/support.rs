@@ -45,7 +45,12 @@ impl Store {
             pipeline: "p".parse().unwrap(),
             seq: 9,
             schema: version(schema),
-            merge: Merge { mode, primary_key: key.iter().map(|k| (*k).to_owned()).collect(), cursor: None, parent: None },
+            merge: Merge {
+                mode,
+                primary_key: key.iter().map(|k| (*k).to_owned()).collect(),
+                cursor: None,
+                parent: None,
+            },
             layers: Vec::new(),
         });
         self.tables.last_mut().unwrap()
@@ -53,12 +58,21 @@ impl Store {
 
     pub fn child(&mut self, name: &str, parent: &str, link: &[&str], key: &[&str], schema: &Schema) {
         let table = self.table(name, Mode::Merge, key, schema);
-        table.merge.parent = Some(ParentLink { table: parent.parse().unwrap(), columns: link.iter().map(|k| (*k).to_owned()).collect() });
+        table.merge.parent = Some(ParentLink {
+            table: parent.parse().unwrap(),
+            columns: link.iter().map(|k| (*k).to_owned()).collect(),
+        });
     }
 
     /// One run of a table, one part for each text of JSON lines.
     pub fn run(&mut self, table: &str, seq: u64, schema: &Schema, parts: &[&str]) {
-        self.layer(table, seq, false, schema, &parts.iter().map(|p| (schema.clone(), (*p).to_owned())).collect::<Vec<_>>());
+        self.layer(
+            table,
+            seq,
+            false,
+            schema,
+            &parts.iter().map(|p| (schema.clone(), (*p).to_owned())).collect::<Vec<_>>(),
+        );
     }
 
     pub fn snapshot(&mut self, table: &str, covers: u64, schema: &Schema, part: &str) {
@@ -66,7 +80,11 @@ impl Store {
     }
 
     pub fn layer(&mut self, table: &str, seq: u64, snapshot: bool, schema: &Schema, parts: &[(Schema, String)]) {
-        let folder = if snapshot { format!("tables/{table}/snapshots/{seq:010}") } else { format!("tables/{table}/runs/run-{seq:03}") };
+        let folder = if snapshot {
+            format!("tables/{table}/snapshots/{seq:010}")
+        } else {
+            format!("tables/{table}/runs/run-{seq:03}")
+        };
         fs::create_dir_all(self.dir.path().join("root/shop").join(&folder)).unwrap();
         let mut listed = Vec::new();
         for (number, (schema, rows)) in parts.iter().enumerate() {
@@ -78,7 +96,13 @@ impl Store {
             let path = format!("{folder}/part-{number:05}.parquet");
             fs::write(self.dir.path().join("root/shop").join(&path), &bytes).unwrap();
             let fingerprint = schema.fingerprint().unwrap();
-            listed.push(Part { path, rows: batch.num_rows() as u64, bytes: bytes.len() as u64, sha256: Hash::of(&bytes), schema: fingerprint });
+            listed.push(Part {
+                path,
+                rows: batch.num_rows() as u64,
+                bytes: bytes.len() as u64,
+                sha256: Hash::of(&bytes),
+                schema: fingerprint,
+            });
         }
         let view = self.tables.iter_mut().find(|t| t.table.as_str() == table).unwrap();
         let manifest = FileRef { path: format!("{folder}/manifest.json"), sha256: Hash::of(b"") };
@@ -111,7 +135,8 @@ pub async fn print(database: &Database, sql: &str, format: OutputFormat) -> Resu
 /// Rows of a schema from JSON lines, as the engine would store them.
 pub fn batch(schema: &Schema, lines: &str, run: Option<String>) -> RecordBatch {
     let arrow = Arc::new(to_arrow_schema(schema));
-    let mut reader = ReaderBuilder::new(Arc::clone(&arrow)).with_batch_size(1 << 20).build(Cursor::new(lines.as_bytes())).unwrap();
+    let mut reader =
+        ReaderBuilder::new(Arc::clone(&arrow)).with_batch_size(1 << 20).build(Cursor::new(lines.as_bytes())).unwrap();
     let rows = reader.next().map_or_else(|| RecordBatch::new_empty(arrow), |b| b.unwrap());
     let Some(run) = run else { return rows };
     let mut fields: Vec<_> = rows.schema().fields().iter().cloned().collect();

@@ -1,6 +1,7 @@
 //! One file per command. Each returns how the process ends; none prints but through the [`Printer`].
 
 pub mod check;
+pub mod compact;
 pub mod completions;
 pub mod demo;
 pub mod drop;
@@ -45,6 +46,7 @@ pub async fn dispatch(cli: Cli, printer: &Printer) -> Result<Exit> {
         Command::Runs(args) => runs::run(global, printer, &args).await,
         Command::State(args) => state::run(global, printer, &args).await,
         Command::Drop(args) => drop::run(global, printer, &args).await,
+        Command::Compact(args) => compact::run(global, printer, &args).await,
         Command::Gc(args) => gc::run(global, printer, &args).await,
         Command::Completions(args) => completions::run(&args),
     }

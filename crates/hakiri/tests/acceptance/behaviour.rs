@@ -95,6 +95,8 @@ fn shape(value: &Value) -> Value {
         Value::Array(items) => Value::Array(items.iter().take(1).map(shape).collect()),
         Value::String(text) => json!(match text.as_str() {
             t if t.starts_with("run-") => "<run>",
+            t if t.len() > 15 && t.bytes().all(|b| b.is_ascii_digit()) => "<nanos>",
+            t if t.contains(" to before ") => "<the window in words>",
             t if t.parse::<chrono::DateTime<chrono::Utc>>().is_ok() => "<instant>",
             t if t.len() == 64 && t.chars().all(|c| c.is_ascii_hexdigit()) => "<sha256>",
             t => t,
