@@ -36,21 +36,12 @@ const ENTRIES: &[Entry] = &[
         schema: || schemars::schema_for!(FileConfig).to_value(),
         open: |config| Ok(Arc::new(FileConnector::new(parse_config("file", config)?)?)),
     },
-    Entry {
-        name: github::NAME,
-        about: github::ABOUT,
-        schema: github::schema,
-        open: github::open,
-    },
+    Entry { name: github::NAME, about: github::ABOUT, schema: github::schema, open: github::open },
     Entry {
         name: "http",
         about: "any JSON API over HTTP, described in the manifest",
         schema: || schemars::schema_for!(HttpConfig).to_value(),
-        open: |config| {
-            Ok(Arc::new(HttpConnector::new(parse_config::<HttpConfig>(
-                "http", config,
-            )?)?))
-        },
+        open: |config| Ok(Arc::new(HttpConnector::new(parse_config::<HttpConfig>("http", config)?)?)),
     },
 ];
 
@@ -60,14 +51,7 @@ pub struct Builtin;
 
 impl Connectors for Builtin {
     fn list(&self) -> Vec<ConnectorInfo> {
-        ENTRIES
-            .iter()
-            .map(|e| ConnectorInfo {
-                name: e.name,
-                about: e.about,
-                config_schema: (e.schema)(),
-            })
-            .collect()
+        ENTRIES.iter().map(|e| ConnectorInfo { name: e.name, about: e.about, config_schema: (e.schema)() }).collect()
     }
 
     fn open(&self, source: &SourceSpec) -> Result<Arc<dyn Connector>> {
@@ -98,12 +82,7 @@ pub(crate) fn unknown<'a>(code: Code, message: &str, wanted: &str, known: impl I
 fn nearest<'a>(wanted: &str, known: &[&'a str]) -> Option<&'a str> {
     known
         .iter()
-        .map(|name| {
-            (
-                strsim::damerau_levenshtein(&wanted.to_lowercase(), &name.to_lowercase()),
-                *name,
-            )
-        })
+        .map(|name| (strsim::damerau_levenshtein(&wanted.to_lowercase(), &name.to_lowercase()), *name))
         .filter(|(distance, name)| *distance <= 1 + name.len() / 4)
         .min()
         .map(|(_, name)| name)
@@ -122,11 +101,8 @@ pub(crate) fn parse_config<T: DeserializeOwned>(connector: &str, config: &Value)
             path => format!(".{path}"),
         };
         let text = without_values(&e.inner().to_string());
-        let error = Error::new(
-            Code::SourceConfig,
-            format!("the config of connector `{connector}` is wrong: {text}"),
-        )
-        .at(format!("source.config{path}"));
+        let error = Error::new(Code::SourceConfig, format!("the config of connector `{connector}` is wrong: {text}"))
+            .at(format!("source.config{path}"));
         match misspelt(&text) {
             Some(name) => error.with_hint(format!("did you mean `{name}`?")),
             None => error,
@@ -162,21 +138,13 @@ mod tests {
     use serde_json::json;
 
     fn open(connector: &str, config: Value) -> Error {
-        Builtin
-            .open(&SourceSpec {
-                connector: connector.into(),
-                config,
-            })
-            .unwrap_err()
+        Builtin.open(&SourceSpec { connector: connector.into(), config }).unwrap_err()
     }
 
     #[test]
     fn an_unknown_connector_is_met_with_the_nearest() {
         let e = open("fiel", Value::Null);
-        assert_eq!(
-            (e.code(), e.hint()),
-            (Code::SourceUnknownConnector, "did you mean `file`?")
-        );
+        assert_eq!((e.code(), e.hint()), (Code::SourceUnknownConnector, "did you mean `file`?"));
         let e = open("oracle", Value::Null);
         assert!(e.hint().starts_with("there is: ") && e.hint().contains("file"), "{e:?}");
     }

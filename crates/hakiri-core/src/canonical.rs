@@ -14,7 +14,8 @@ use crate::error::{Error, Result};
 /// # Errors
 /// `HK0001` when the value holds a float or cannot be represented in JSON.
 pub fn to_canonical_json<T: Serialize>(value: &T) -> Result<Vec<u8>> {
-    let value = serde_json::to_value(value).map_err(|e| Error::new(Code::Internal, format!("cannot write as JSON: {e}")))?;
+    let value =
+        serde_json::to_value(value).map_err(|e| Error::new(Code::Internal, format!("cannot write as JSON: {e}")))?;
     let mut out = Vec::with_capacity(256);
     write(&value, &mut out)?;
     out.push(b'\n');

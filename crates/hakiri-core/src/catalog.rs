@@ -137,7 +137,17 @@ pub struct Head {
 impl Head {
     /// The head of a pipeline that never ran.
     pub fn new(pipeline: PipelineId) -> Self {
-        Self { pipeline, seq: 0, generation: 0, epoch: 0, lease: None, unfinished: None, last_tick: None, last_run: None, tables: BTreeMap::new() }
+        Self {
+            pipeline,
+            seq: 0,
+            generation: 0,
+            epoch: 0,
+            lease: None,
+            unfinished: None,
+            last_tick: None,
+            last_run: None,
+            tables: BTreeMap::new(),
+        }
     }
 }
 
@@ -539,7 +549,15 @@ pub trait Catalog: Send + Sync + fmt::Debug {
     async fn put_plan(&self, plan: &Plan, epoch: u64) -> CatalogResult<Plan>;
 
     /// Claims a step for a worker (C6).
-    async fn claim_step(&self, pipeline: &PipelineId, run: &RunId, epoch: u64, step: u32, worker: &str, ttl_ms: i64) -> CatalogResult<Claim>;
+    async fn claim_step(
+        &self,
+        pipeline: &PipelineId,
+        run: &RunId,
+        epoch: u64,
+        step: u32,
+        worker: &str,
+        ttl_ms: i64,
+    ) -> CatalogResult<Claim>;
 
     /// Records what a worker did. First final result wins: the stored record is returned (C6). `Conflict` when the
     /// claim is another worker's by now.

@@ -91,9 +91,7 @@ mod nanos_as_text {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i128, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -125,10 +123,7 @@ impl fmt::Display for Cursor {
             Self::Integer { value } => write!(f, "{value}"),
             Self::Timestamp { nanos, utc } => {
                 let (seconds, rest) = (nanos.div_euclid(1_000_000_000), nanos.rem_euclid(1_000_000_000));
-                match i64::try_from(seconds)
-                    .ok()
-                    .and_then(|s| chrono::DateTime::from_timestamp(s, rest as u32))
-                {
+                match i64::try_from(seconds).ok().and_then(|s| chrono::DateTime::from_timestamp(s, rest as u32)) {
                     Some(t) if *utc => f.write_str(&t.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)),
                     Some(t) => write!(f, "{}", t.naive_utc().format("%Y-%m-%dT%H:%M:%S%.f")),
                     None => write!(f, "{nanos}ns"),
@@ -136,12 +131,9 @@ impl fmt::Display for Cursor {
             }
             Self::Text { value } => f.write_str(value),
             Self::Opaque { value } if value.chars().count() <= 60 => f.write_str(value),
-            Self::Opaque { value } => write!(
-                f,
-                "opaque, {} bytes, sha256 {}",
-                value.len(),
-                Hash::of(value.as_bytes()).short()
-            ),
+            Self::Opaque { value } => {
+                write!(f, "opaque, {} bytes, sha256 {}", value.len(), Hash::of(value.as_bytes()).short())
+            }
             Self::Stored { path, .. } => f.write_str(path),
         }
     }
@@ -160,10 +152,7 @@ mod tests {
                 "9223372036854775807",
             ),
             (
-                Cursor::Timestamp {
-                    nanos: 1_767_225_600_000_000_001,
-                    utc: true,
-                },
+                Cursor::Timestamp { nanos: 1_767_225_600_000_000_001, utc: true },
                 r#"{"kind":"timestamp","nanos":"1767225600000000001","utc":true}"#,
                 "2026-01-01T00:00:00.000000001Z",
             ),
@@ -173,32 +162,14 @@ mod tests {
                 "1969-12-31T23:59:59.999999999",
             ),
             (
-                Cursor::Timestamp {
-                    nanos: i128::MIN,
-                    utc: true,
-                },
+                Cursor::Timestamp { nanos: i128::MIN, utc: true },
                 r#"{"kind":"timestamp","nanos":"-170141183460469231731687303715884105728","utc":true}"#,
                 "-170141183460469231731687303715884105728ns",
             ),
+            (Cursor::Text { value: "é\"".to_owned() }, r#"{"kind":"text","value":"é\""}"#, "é\""),
+            (Cursor::Opaque { value: "abc".to_owned() }, r#"{"kind":"opaque","value":"abc"}"#, "abc"),
             (
-                Cursor::Text {
-                    value: "é\"".to_owned(),
-                },
-                r#"{"kind":"text","value":"é\""}"#,
-                "é\"",
-            ),
-            (
-                Cursor::Opaque {
-                    value: "abc".to_owned(),
-                },
-                r#"{"kind":"opaque","value":"abc"}"#,
-                "abc",
-            ),
-            (
-                Cursor::Stored {
-                    path: "tables/t/cursor".to_owned(),
-                    sha256: hash,
-                },
+                Cursor::Stored { path: "tables/t/cursor".to_owned(), sha256: hash },
                 r#"{"kind":"stored","path":"tables/t/cursor","sha256":"2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"}"#,
                 "tables/t/cursor",
             ),
@@ -242,9 +213,7 @@ mod tests {
                 assert_eq!(a.compare(b).is_some(), comparable, "{a} and {b}");
             }
         }
-        let text = |value: &str| Cursor::Text {
-            value: value.to_owned(),
-        };
+        let text = |value: &str| Cursor::Text { value: value.to_owned() };
         assert_eq!(text("Z").compare(&text("a")), Some(Ordering::Less));
         assert_eq!(text("é").compare(&text("z")), Some(Ordering::Greater));
     }
@@ -252,9 +221,6 @@ mod tests {
     #[test]
     fn a_long_token_is_shown_by_its_hash() {
         let shown = Cursor::Opaque { value: "s".repeat(61) }.to_string();
-        assert!(
-            shown.starts_with("opaque, 61 bytes, sha256 ") && !shown.contains("sss"),
-            "{shown}"
-        );
+        assert!(shown.starts_with("opaque, 61 bytes, sha256 ") && !shown.contains("sss"), "{shown}");
     }
 }

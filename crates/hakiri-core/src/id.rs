@@ -85,7 +85,11 @@ fn pipeline_rule(text: &str) -> Result<(), &'static str> {
     let ok = (1..=63).contains(&text.len())
         && text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
         && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_');
-    if ok { Ok(()) } else { Err("use 1 to 63 lower-case letters, digits, `-` and `_`, starting with a letter or digit") }
+    if ok {
+        Ok(())
+    } else {
+        Err("use 1 to 63 lower-case letters, digits, `-` and `_`, starting with a letter or digit")
+    }
 }
 
 fn table_rule(text: &str) -> Result<(), &'static str> {
@@ -106,7 +110,10 @@ impl TableName {
     /// # Errors
     /// `HK0110` when the result is empty or too long.
     pub fn stored(prefix: &str, source_table: &str) -> Result<Self> {
-        let mut name: String = format!("{prefix}{source_table}").chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        let mut name: String = format!("{prefix}{source_table}")
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+            .collect();
         if name.starts_with(|c: char| c.is_ascii_digit()) {
             name.insert(0, '_');
         }
@@ -158,7 +165,8 @@ impl FromStr for RunId {
     fn from_str(text: &str) -> Result<Self> {
         match text.strip_prefix("run-").map(Ulid::from_string) {
             Some(Ok(_)) => Ok(Self(text.to_owned())),
-            _ => Err(Error::new(Code::Arguments, format!("`{}` is not a run id", shortened(text))).with_hint("see `hakiri runs`")),
+            _ => Err(Error::new(Code::Arguments, format!("`{}` is not a run id", shortened(text)))
+                .with_hint("see `hakiri runs`")),
         }
     }
 }

@@ -15,7 +15,12 @@ pub const MAX_DEATHS: u32 = 3;
 /// The record of a step after an attempt failed, and how long to wait before the next one (none: it failed for good).
 ///
 /// `deadline` is the instant after which the run waits no more.
-pub fn after_failure(mut record: StepRecord, error: &Error, now: Instant, deadline: Instant) -> (StepRecord, Option<u64>) {
+pub fn after_failure(
+    mut record: StepRecord,
+    error: &Error,
+    now: Instant,
+    deadline: Instant,
+) -> (StepRecord, Option<u64>) {
     record.last_error = Some(error.to_failure());
     let wait = match error.kind() {
         Kind::Interrupted => Some(0),
@@ -37,7 +42,8 @@ pub fn after_failure(mut record: StepRecord, error: &Error, now: Instant, deadli
             (record, Some(seconds))
         }
         Some(_) => {
-            let error = Error::new(Code::RunDeadline, format!("the run's deadline passed while waiting after: {error}"));
+            let error =
+                Error::new(Code::RunDeadline, format!("the run's deadline passed while waiting after: {error}"));
             record.status = StepStatus::Failed { failure: error.to_failure() };
             (record, None)
         }
@@ -93,7 +99,8 @@ mod tests {
     #[test]
     fn waiting_ends_at_the_deadline() {
         let error = Error::new(Code::HttpRateLimited, "x").with_kind(Kind::RateLimited { seconds: 11 });
-        let (record, wait) = after_failure(StepRecord::new(0), &error, Instant::from_millis(0), Instant::from_millis(10_000));
+        let (record, wait) =
+            after_failure(StepRecord::new(0), &error, Instant::from_millis(0), Instant::from_millis(10_000));
         assert_eq!(wait, None);
         assert!(matches!(record.status, StepStatus::Failed { failure } if failure.code == "HK0904"));
     }

@@ -221,7 +221,11 @@ pub trait Connector: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// Any source error.
-    async fn read<'a>(&'a self, step: &'a PlannedStep, ctx: &'a SourceContext) -> Result<BoxStream<'a, Result<Message>>>;
+    async fn read<'a>(
+        &'a self,
+        step: &'a PlannedStep,
+        ctx: &'a SourceContext,
+    ) -> Result<BoxStream<'a, Result<Message>>>;
 }
 
 /// What the binary knows of a connector without configuring it.

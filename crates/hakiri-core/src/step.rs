@@ -68,7 +68,14 @@ pub struct StepRecord {
 impl StepRecord {
     /// The record of a step nobody has claimed yet.
     pub fn new(step: u32) -> Self {
-        Self { step, status: StepStatus::Pending { not_before: None }, attempts: 0, deaths: 0, progress: None, last_error: None }
+        Self {
+            step,
+            status: StepStatus::Pending { not_before: None },
+            attempts: 0,
+            deaths: 0,
+            progress: None,
+            last_error: None,
+        }
     }
 }
 

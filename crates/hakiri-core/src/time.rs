@@ -50,9 +50,10 @@ impl FromStr for Instant {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        DateTime::parse_from_rfc3339(text)
-            .map(|t| Self(t.timestamp_millis()))
-            .map_err(|_| Error::new(Code::Arguments, format!("`{text}` is not an instant")).with_hint("write it as 2026-01-31T12:00:00Z"))
+        DateTime::parse_from_rfc3339(text).map(|t| Self(t.timestamp_millis())).map_err(|_| {
+            Error::new(Code::Arguments, format!("`{text}` is not an instant"))
+                .with_hint("write it as 2026-01-31T12:00:00Z")
+        })
     }
 }
 

@@ -78,18 +78,12 @@ pub fn window(input: &WindowInput<'_>) -> Result<Window> {
     {
         return Err(Error::new(
             Code::CursorType,
-            format!(
-                "the committed cursor is of kind {:?}, the table's is {kind:?}",
-                committed.kind()
-            ),
+            format!("the committed cursor is of kind {:?}, the table's is {kind:?}", committed.kind()),
         ));
     }
     if input.mode == Mode::Append && input.lag.is_some() {
-        return Err(Error::new(
-            Code::ManifestValue,
-            "`lag` is not allowed in mode append: rows would be read twice",
-        )
-        .with_hint("use `settle`, or mode = \"merge\" with a primary key"));
+        return Err(Error::new(Code::ManifestValue, "`lag` is not allowed in mode append: rows would be read twice")
+            .with_hint("use `settle`, or mode = \"merge\" with a primary key"));
     }
     if input.mode == Mode::Merge && input.settle.is_some() {
         return Err(Error::new(Code::ManifestValue, "`settle` is not allowed in mode merge").with_hint("use `lag`"));
@@ -113,49 +107,26 @@ pub fn window(input: &WindowInput<'_>) -> Result<Window> {
             };
             let hi = i128::from(input.tick.millis()) * 1_000_000 - settle;
             let lo = match input.committed {
-                Some(Cursor::Timestamp { nanos, .. }) => Some(Cursor::Timestamp {
-                    nanos: (*nanos).min(hi) - lag,
-                    utc,
-                }),
+                Some(Cursor::Timestamp { nanos, .. }) => Some(Cursor::Timestamp { nanos: (*nanos).min(hi) - lag, utc }),
                 _ => None,
             };
-            Ok(Window::HalfOpen {
-                lo,
-                hi: Cursor::Timestamp { nanos: hi, utc },
-            })
+            Ok(Window::HalfOpen { lo, hi: Cursor::Timestamp { nanos: hi, utc } })
         }
         CursorKind::Integer => {
-            let lag = if input.mode == Mode::Append {
-                0
-            } else {
-                units(input.lag)?.unwrap_or(0)
-            };
-            let settle = if input.mode == Mode::Append {
-                units(input.settle)?.unwrap_or(0)
-            } else {
-                0
-            };
+            let lag = if input.mode == Mode::Append { 0 } else { units(input.lag)?.unwrap_or(0) };
+            let settle = if input.mode == Mode::Append { units(input.settle)?.unwrap_or(0) } else { 0 };
             let lo = match input.committed {
-                Some(Cursor::Integer { value }) => Some(Cursor::Integer {
-                    value: value.saturating_sub(lag),
-                }),
+                Some(Cursor::Integer { value }) => Some(Cursor::Integer { value: value.saturating_sub(lag) }),
                 _ => None,
             };
             let hi = match input.highest {
-                Some(Cursor::Integer { value }) => Some(Cursor::Integer {
-                    value: value.saturating_sub(settle),
-                }),
+                Some(Cursor::Integer { value }) => Some(Cursor::Integer { value: value.saturating_sub(settle) }),
                 _ => None,
             };
             Ok(Window::Above { lo, hi })
         }
-        CursorKind::Text => Ok(Window::Above {
-            lo: input.committed.cloned(),
-            hi: None,
-        }),
-        CursorKind::Opaque => Ok(Window::After {
-            position: input.committed.cloned(),
-        }),
+        CursorKind::Text => Ok(Window::Above { lo: input.committed.cloned(), hi: None }),
+        CursorKind::Opaque => Ok(Window::After { position: input.committed.cloned() }),
     }
 }
 
@@ -169,35 +140,19 @@ impl Window {
             position.compare(bound).ok_or_else(|| {
                 Error::new(
                     Code::CursorType,
-                    format!(
-                        "a cursor of kind {:?} cannot be compared with the window's ({bound})",
-                        position.kind()
-                    ),
+                    format!("a cursor of kind {:?} cannot be compared with the window's ({bound})", position.kind()),
                 )
             })
         };
         match self {
             Self::Everything | Self::After { .. } => Ok(true),
             Self::HalfOpen { lo, hi } => {
-                let above = lo
-                    .as_ref()
-                    .map(&compare)
-                    .transpose()?
-                    .is_none_or(std::cmp::Ordering::is_ge);
+                let above = lo.as_ref().map(&compare).transpose()?.is_none_or(std::cmp::Ordering::is_ge);
                 Ok(above && compare(hi)?.is_lt())
             }
             Self::Above { lo, hi } => {
-                let above = lo
-                    .as_ref()
-                    .map(&compare)
-                    .transpose()?
-                    .is_none_or(std::cmp::Ordering::is_gt);
-                Ok(above
-                    && hi
-                        .as_ref()
-                        .map(&compare)
-                        .transpose()?
-                        .is_none_or(std::cmp::Ordering::is_le))
+                let above = lo.as_ref().map(&compare).transpose()?.is_none_or(std::cmp::Ordering::is_gt);
+                Ok(above && hi.as_ref().map(&compare).transpose()?.is_none_or(std::cmp::Ordering::is_le))
             }
         }
     }

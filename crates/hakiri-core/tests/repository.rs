@@ -30,7 +30,11 @@ fn the_crates_see_each_other_only_along_the_arrows() {
         ("hakiri", &["hakiri-core", "hakiri-catalog", "hakiri-connect", "hakiri-engine", "hakiri-query"]),
     ]);
     let lock = std::fs::read_to_string(root().join("Cargo.lock")).unwrap();
-    let members: BTreeSet<String> = lock.lines().filter_map(|l| l.strip_prefix("name = \"hakiri")).map(|l| format!("hakiri{}", l.trim_end_matches('"'))).collect();
+    let members: BTreeSet<String> = lock
+        .lines()
+        .filter_map(|l| l.strip_prefix("name = \"hakiri"))
+        .map(|l| format!("hakiri{}", l.trim_end_matches('"')))
+        .collect();
     assert_eq!(members, allowed.keys().map(|k| (*k).to_owned()).collect(), "a new crate needs a place in this table");
     for (name, allowed) in allowed {
         let seen: BTreeSet<String> = dependencies(name).into_iter().filter(|d| d.starts_with("hakiri")).collect();
@@ -65,7 +69,11 @@ fn page(code: Code) -> String {
     };
     let mut text = String::new();
     let _ = writeln!(text, "# {}: {}\n\n{}\n", info.id, info.title, info.cause);
-    let _ = writeln!(text, "**What to do:** {}.\n\n**What a run does:** {what}. Exit code: {exit} (3 when other tables were committed).", info.remedy);
+    let _ = writeln!(
+        text,
+        "**What to do:** {}.\n\n**What a run does:** {what}. Exit code: {exit} (3 when other tables were committed).",
+        info.remedy
+    );
     text
 }
 
@@ -73,7 +81,9 @@ fn page(code: Code) -> String {
 fn every_error_code_has_a_current_page() {
     let folder = root().join("docs/errors");
     let mut pages: BTreeMap<String, String> = Code::ALL.iter().map(|c| (format!("{c}.md"), page(*c))).collect();
-    let mut index = String::from("# Error codes\n\nGenerated from the register in `hakiri-core` (`HAKIRI_UPDATE=1` with the test that checks it).\n\n");
+    let mut index = String::from(
+        "# Error codes\n\nGenerated from the register in `hakiri-core` (`HAKIRI_UPDATE=1` with the test that checks it).\n\n",
+    );
     for code in Code::ALL {
         let _ = writeln!(index, "- [{code}]({code}.md) {}", code.info().title);
     }
@@ -100,7 +110,9 @@ fn files_stay_small() {
             let path = entry.path();
             if path.is_dir() && !path.ends_with("target") {
                 folders.push(path);
-            } else if path.extension().is_some_and(|e| e == "rs") && std::fs::read_to_string(&path).unwrap().lines().count() > 600 {
+            } else if path.extension().is_some_and(|e| e == "rs")
+                && std::fs::read_to_string(&path).unwrap().lines().count() > 600
+            {
                 large.push(path);
             }
         }

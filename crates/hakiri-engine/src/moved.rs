@@ -49,7 +49,9 @@ impl Engine {
         let spec = self.pipeline(pipeline)?;
         let head = self.head(pipeline).await?;
         let (old_name, new_name) = (spec.stored_name(old)?, spec.stored_name(new)?);
-        let Some(table) = head.tables.get(&old_name).filter(|_| !head.tables.contains_key(&new_name)) else { return Ok(false) };
+        let Some(table) = head.tables.get(&old_name).filter(|_| !head.tables.contains_key(&new_name)) else {
+            return Ok(false);
+        };
         let mut table = table.clone();
         table.source_table = new.to_owned();
         let mut changes = BTreeMap::from([(old_name.clone(), None), (new_name.clone(), Some(table))]);
@@ -69,7 +71,8 @@ impl Engine {
         }
         // The commit's number goes on, since it orders the rows of both names. Importing is idempotent: after a crash in
         // the middle the same records are written again.
-        let mut head = Head { pipeline: to.clone(), lease: None, unfinished: None, tables: BTreeMap::new(), ..old.clone() };
+        let mut head =
+            Head { pipeline: to.clone(), lease: None, unfinished: None, tables: BTreeMap::new(), ..old.clone() };
         let mut names = Vec::new();
         for (name, table) in &old.tables {
             let renamed = spec.stored_name(&table.source_table)?;
@@ -102,7 +105,13 @@ impl Engine {
     }
 
     /// The history of a table's schemas, under its new name.
-    async fn schemas_under(&self, from: &PipelineId, old: &TableName, to: &PipelineId, new: &TableName) -> Result<Vec<(Key, Record)>> {
+    async fn schemas_under(
+        &self,
+        from: &PipelineId,
+        old: &TableName,
+        to: &PipelineId,
+        new: &TableName,
+    ) -> Result<Vec<(Key, Record)>> {
         let prefix = vec![from.to_string(), old.to_string()];
         let page = PageRequest { kind: Kind::Schema, prefix, after: None, limit: 1000, newest_first: false };
         let listed = self.catalog.list(&page).await?.entries.into_iter();
@@ -114,9 +123,20 @@ impl Engine {
             .collect())
     }
 
-    async fn commit_move(&self, head: &Head, tables: BTreeMap<TableName, Option<hakiri_core::catalog::TableHead>>, reason: String) -> Result<()> {
+    async fn commit_move(
+        &self,
+        head: &Head,
+        tables: BTreeMap<TableName, Option<hakiri_core::catalog::TableHead>>,
+        reason: String,
+    ) -> Result<()> {
         // Nothing becomes unnamed: the files go on being named under the new name.
-        let commit = Commit::State { pipeline: head.pipeline.clone(), expected_seq: head.seq, tables, unnamed: Vec::new(), reason };
+        let commit = Commit::State {
+            pipeline: head.pipeline.clone(),
+            expected_seq: head.seq,
+            tables,
+            unnamed: Vec::new(),
+            reason,
+        };
         let committed = self.catalog.commit(&commit).await?;
         self.publish(&committed.head).await
     }
@@ -131,7 +151,11 @@ impl Engine {
 }
 
 /// The children of a renamed table, hanging on its new name.
-fn reparented(head: &Head, old: &TableName, new: &TableName) -> BTreeMap<TableName, Option<hakiri_core::catalog::TableHead>> {
+fn reparented(
+    head: &Head,
+    old: &TableName,
+    new: &TableName,
+) -> BTreeMap<TableName, Option<hakiri_core::catalog::TableHead>> {
     head.tables
         .iter()
         .filter(|(_, t)| t.merge.parent.as_ref().is_some_and(|p| &p.table == old))

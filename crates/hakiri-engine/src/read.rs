@@ -55,8 +55,8 @@ pub async fn published_heads(store: &Store) -> Result<Vec<PublishedHead>> {
     let mut heads = Vec::new();
     for file in store.list("heads/").await? {
         let Some(bytes) = store.get(&file.path).await? else { continue };
-        let head: PublishedHead =
-            serde_json::from_slice(&bytes).map_err(|e| Error::new(Code::StoreDamaged, format!("{}: {e}", file.path)))?;
+        let head: PublishedHead = serde_json::from_slice(&bytes)
+            .map_err(|e| Error::new(Code::StoreDamaged, format!("{}: {e}", file.path)))?;
         if head.format > FORMAT {
             return Err(Error::new(Code::StoreNewer, format!("{} has format {}", file.path, head.format)));
         }
@@ -70,7 +70,12 @@ pub async fn published_heads(store: &Store) -> Result<Vec<PublishedHead>> {
 ///
 /// # Errors
 /// `HK0305` and `HK0306` for manifests that are missing or damaged, `HK0307` for a newer format.
-pub async fn views(store: &Store, pipeline: &PipelineId, seq: u64, tables: &BTreeMap<TableName, TableHead>) -> Result<Vec<TableView>> {
+pub async fn views(
+    store: &Store,
+    pipeline: &PipelineId,
+    seq: u64,
+    tables: &BTreeMap<TableName, TableHead>,
+) -> Result<Vec<TableView>> {
     let mut views = Vec::new();
     for (table, head) in tables {
         let Some(schema) = &head.schema else { continue };

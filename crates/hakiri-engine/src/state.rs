@@ -24,7 +24,10 @@ impl Engine {
         if let Some(cursor) = &changed.cursor
             && (cursor.kind() != to.kind() || to.compare(cursor).is_none())
         {
-            return Err(Error::new(Code::StateInvalid, format!("the cursor of `{table}` is {cursor}, of kind {:?}", cursor.kind())));
+            return Err(Error::new(
+                Code::StateInvalid,
+                format!("the cursor of `{table}` is {cursor}, of kind {:?}", cursor.kind()),
+            ));
         }
         let reason = format!("rewind {table} to {to}");
         changed.cursor = Some(to);
@@ -40,7 +43,8 @@ impl Engine {
         let mut changed = table_head(&head, table)?;
         changed.cursor = None;
         changed.anew = true;
-        self.set_state(&head, BTreeMap::from([(table.clone(), Some(changed))]), Vec::new(), format!("reset {table}")).await
+        self.set_state(&head, BTreeMap::from([(table.clone(), Some(changed))]), Vec::new(), format!("reset {table}"))
+            .await
     }
 
     /// Drops tables: they are no longer named by anything, and their files go with the next `gc`.

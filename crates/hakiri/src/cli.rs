@@ -9,7 +9,9 @@ use crate::exit::Exit;
 /// Pull records from APIs, databases and files into a plain Parquet store.
 #[derive(Debug, Parser)]
 #[command(name = "hakiri", version, propagate_version = true, max_term_width = 100, disable_help_subcommand = true)]
-#[command(after_help = "Examples:\n  hakiri demo                      see it work, offline\n  hakiri init shop && cd shop      start a project\n  hakiri run                       run all its pipelines\n  hakiri query \"select 1\"          SQL over what was stored")]
+#[command(
+    after_help = "Examples:\n  hakiri demo                      see it work, offline\n  hakiri init shop && cd shop      start a project\n  hakiri run                       run all its pipelines\n  hakiri query \"select 1\"          SQL over what was stored"
+)]
 pub struct Cli {
     /// Flags of every command.
     #[command(flatten)]
@@ -58,10 +60,14 @@ pub enum Command {
     #[command(after_help = "Examples:\n  hakiri plan\n  hakiri plan shop --exit-code")]
     Plan(PlanArgs),
     /// Run pipelines now
-    #[command(after_help = "Examples:\n  hakiri run\n  hakiri run shop --full\n  hakiri run shop --tick 2026-01-31T12:00:00Z")]
+    #[command(
+        after_help = "Examples:\n  hakiri run\n  hakiri run shop --full\n  hakiri run shop --tick 2026-01-31T12:00:00Z"
+    )]
     Run(RunArgs),
     /// Query the store with SQL
-    #[command(after_help = "Examples:\n  hakiri query \"select count(*) from shop_orders\"\n  hakiri query --format csv \"select * from shop_orders\" > orders.csv\n  hakiri query --store s3://bucket/prefix/shop \"select 1\"")]
+    #[command(
+        after_help = "Examples:\n  hakiri query \"select count(*) from shop_orders\"\n  hakiri query --format csv \"select * from shop_orders\" > orders.csv\n  hakiri query --store s3://bucket/prefix/shop \"select 1\""
+    )]
     Query(QueryArgs),
     /// List the tables of the store
     #[command(after_help = "Example:\n  hakiri tables --json")]
@@ -73,13 +79,18 @@ pub enum Command {
     #[command(after_help = "Example:\n  hakiri runs shop --limit 5")]
     Runs(RunsArgs),
     /// Show or set how far tables have been read
-    #[command(subcommand, after_help = "Examples:\n  hakiri state show\n  hakiri state rewind shop.orders 2026-01-31T00:00:00Z\n  hakiri state reset shop.orders")]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  hakiri state show\n  hakiri state rewind shop.orders 2026-01-31T00:00:00Z\n  hakiri state reset shop.orders"
+    )]
     State(StateCommand),
     /// Drop a pipeline's tables, or one table
     #[command(after_help = "Examples:\n  hakiri drop shop.orders\n  hakiri drop shop --yes")]
     Drop(DropArgs),
     /// Put snapshots of current rows in the place of the runs of keyed tables
-    #[command(after_help = "Examples:\n  hakiri compact\n  hakiri compact shop.orders --json\n\nThe files of the runs stay until `hakiri gc`.")]
+    #[command(
+        after_help = "Examples:\n  hakiri compact\n  hakiri compact shop.orders --json\n\nThe files of the runs stay until `hakiri gc`."
+    )]
     Compact(CompactArgs),
     /// Delete files that no commit names
     #[command(after_help = "Example:\n  hakiri gc --grace 7d --dry-run")]

@@ -71,7 +71,8 @@ impl EnvironmentSecrets {
 impl SecretSource for EnvironmentSecrets {
     fn secrets(&self, names: &[String]) -> Result<Secrets> {
         let file = if names.is_empty() { BTreeMap::new() } else { dot_env(&self.project_dir.join(".env"))? };
-        let prefixed = std::env::vars().filter(|(name, _)| name.starts_with("HAKIRI_")).map(|(n, v)| (n, Secret::new(v)));
+        let prefixed =
+            std::env::vars().filter(|(name, _)| name.starts_with("HAKIRI_")).map(|(n, v)| (n, Secret::new(v)));
         let declared = names.iter().filter_map(|name| {
             let value = variable(name).or_else(|| file.get(name).cloned())?;
             Some((name.clone(), Secret::new(value)))

@@ -32,7 +32,9 @@ impl PipelineLock {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(io)?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(Error::new(Code::CatalogHeld, format!("another process is running `{pipeline}`"))),
+            Err(TryLockError::WouldBlock) => {
+                Err(Error::new(Code::CatalogHeld, format!("another process is running `{pipeline}`")))
+            }
             Err(TryLockError::Error(e)) => Err(io(e)),
         }
     }

@@ -24,7 +24,12 @@ impl Printer {
     /// As the flags and the streams say.
     pub fn new(args: &GlobalArgs) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        Self { json: args.json, terminal: terminal && !args.quiet, colour: environment::colours(terminal), quiet: args.quiet }
+        Self {
+            json: args.json,
+            terminal: terminal && !args.quiet,
+            colour: environment::colours(terminal),
+            quiet: args.quiet,
+        }
     }
 
     /// A line of data. A reader that went away is a success: it had enough.
@@ -60,7 +65,13 @@ impl Printer {
     pub fn render(&self, failure: &hakiri_core::error::Failure) -> String {
         let place = failure.place.as_deref().map(|p| format!("{p}: ")).unwrap_or_default();
         let head = format!("error[{}]", failure.code);
-        format!("{}: {place}{}\n  {} {}", self.paint(&head, "1;31"), failure.message, self.paint("help:", "36"), failure.hint)
+        format!(
+            "{}: {place}{}\n  {} {}",
+            self.paint(&head, "1;31"),
+            failure.message,
+            self.paint("help:", "36"),
+            failure.hint
+        )
     }
 
     /// Text in a colour (an SGR code), where colours are wanted.

@@ -39,8 +39,10 @@ impl Bars {
 
 impl Events for Bars {
     fn step_started(&self, pipeline: &PipelineId, step: u32, name: &str) {
-        let style = ProgressStyle::with_template("  {spinner} {prefix} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-        let bar = self.multi.add(ProgressBar::new_spinner().with_style(style).with_prefix(format!("{pipeline} › {name}")));
+        let style = ProgressStyle::with_template("  {spinner} {prefix} {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let bar =
+            self.multi.add(ProgressBar::new_spinner().with_style(style).with_prefix(format!("{pipeline} › {name}")));
         bar.enable_steady_tick(std::time::Duration::from_millis(120));
         self.with(|s| s.steps.insert(step, bar));
     }
@@ -55,7 +57,12 @@ impl Events for Bars {
 
     fn progress(&self, step: u32, progress: Progress) {
         self.with(|s| {
-            let text = format!("{} rows, {} requests or files, {}", HumanCount(s.rows), progress.requests, HumanBytes(progress.bytes));
+            let text = format!(
+                "{} rows, {} requests or files, {}",
+                HumanCount(s.rows),
+                progress.requests,
+                HumanBytes(progress.bytes)
+            );
             if let Some(bar) = s.steps.get(&step) {
                 bar.set_message(text);
             }

@@ -53,10 +53,9 @@ pub fn find(args: &GlobalArgs) -> Result<PathBuf> {
         };
     }
     let here = environment::current_dir()?;
-    here.ancestors()
-        .find(|dir| dir.join(MANIFEST).is_file())
-        .map(Path::to_owned)
-        .ok_or_else(|| Error::new(Code::NoProject, format!("neither {} nor a folder above it has a {MANIFEST}", here.display())))
+    here.ancestors().find(|dir| dir.join(MANIFEST).is_file()).map(Path::to_owned).ok_or_else(|| {
+        Error::new(Code::NoProject, format!("neither {} nor a folder above it has a {MANIFEST}", here.display()))
+    })
 }
 
 /// Reads and checks the manifest: `hakiri.toml`, then `pipelines/*.toml` and `*.json` by name.
@@ -83,6 +82,7 @@ pub fn load(args: &GlobalArgs, connectors: &dyn Connectors) -> Result<Loaded, Lo
 
 fn read(dir: &Path, name: String) -> Result<ManifestText> {
     let bytes = std::fs::read(dir.join(&name)).map_err(|e| Error::new(Code::Io, format!("{name}: {e}")))?;
-    let text = String::from_utf8(bytes).map_err(|_| Error::new(Code::ManifestSyntax, format!("{name} is not valid UTF-8")))?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| Error::new(Code::ManifestSyntax, format!("{name} is not valid UTF-8")))?;
     Ok(ManifestText { name, text })
 }

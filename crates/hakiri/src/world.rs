@@ -62,15 +62,24 @@ impl World {
     ///
     /// # Errors
     /// Any catalog or store error; `HK0302` when the store belongs to another catalog.
-    pub async fn open(args: &GlobalArgs, loaded: &Loaded, access: Access, events: Arc<dyn Events>, cancel: Cancel) -> Result<Self> {
+    pub async fn open(
+        args: &GlobalArgs,
+        loaded: &Loaded,
+        access: Access,
+        events: Arc<dyn Events>,
+        cancel: Cancel,
+    ) -> Result<Self> {
         let (dir, project) = (loaded.dir.clone(), loaded.project.clone());
         let state_dir = dir.join(".hakiri");
         let clock = Arc::new(SystemClock);
-        let catalog_path = project.catalog.path.as_ref().map_or_else(|| state_dir.join("catalog.sqlite"), |p| dir.join(p));
+        let catalog_path =
+            project.catalog.path.as_ref().map_or_else(|| state_dir.join("catalog.sqlite"), |p| dir.join(p));
         let broken = |e: hakiri_core::catalog::CatalogError| Error::from(e).at(catalog_path.display().to_string());
         let catalog: Arc<dyn Catalog> = match access {
             Access::Read if !catalog_path.exists() => Arc::new(hakiri_catalog::memory(clock.clone())),
-            Access::Read => Arc::new(hakiri_catalog::sqlite::open_reader(&catalog_path, clock.clone()).map_err(broken)?),
+            Access::Read => {
+                Arc::new(hakiri_catalog::sqlite::open_reader(&catalog_path, clock.clone()).map_err(broken)?)
+            }
             Access::Write => {
                 make_dir(&state_dir)?;
                 make_dir(catalog_path.parent().unwrap_or(&state_dir))?;
@@ -129,8 +138,10 @@ impl World {
             .map(|name| {
                 all.iter().map(|p| &p.id).find(|id| id.as_str() == name).cloned().ok_or_else(|| {
                     let known: Vec<&str> = all.iter().map(|p| p.id.as_str()).collect();
-                    Error::new(Code::NothingToDo, format!("the manifest has no pipeline `{name}`"))
-                        .with_hint(format!("it has: {}", if known.is_empty() { "none".to_owned() } else { known.join(", ") }))
+                    Error::new(Code::NothingToDo, format!("the manifest has no pipeline `{name}`")).with_hint(format!(
+                        "it has: {}",
+                        if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+                    ))
                 })
             })
             .collect()
@@ -142,7 +153,8 @@ impl World {
     /// Any catalog error.
     pub async fn heads(&self) -> Result<Vec<hakiri_core::catalog::Head>> {
         let mut heads = Vec::new();
-        let mut page = PageRequest { kind: Kind::Head, prefix: Vec::new(), after: None, limit: 500, newest_first: false };
+        let mut page =
+            PageRequest { kind: Kind::Head, prefix: Vec::new(), after: None, limit: 500, newest_first: false };
         loop {
             let listed = self.engine.catalog.list(&page).await?;
             heads.extend(listed.entries.iter().filter_map(|(_, r)| match r {
@@ -165,7 +177,9 @@ impl World {
             Some((pipeline, table)) => (pipeline, Some(table)),
             None => (text, None),
         };
-        let pipeline: PipelineId = pipeline.parse().map_err(|e: Error| Error::new(Code::Arguments, e.message().to_owned()).with_hint("write pipeline.table"))?;
+        let pipeline: PipelineId = pipeline.parse().map_err(|e: Error| {
+            Error::new(Code::Arguments, e.message().to_owned()).with_hint("write pipeline.table")
+        })?;
         let head = self.engine.head(&pipeline).await?;
         let Some(name) = table else {
             return if head.tables.is_empty() {
@@ -178,8 +192,15 @@ impl World {
             Some((stored, _)) => Ok((pipeline, Some(stored.clone()))),
             None => {
                 let known: Vec<&str> = head.tables.values().map(|t| t.source_table.as_str()).collect();
-                Err(Error::new(Code::CatalogNotFound, format!("the pipeline `{pipeline}` has no committed table `{name}`"))
-                    .with_hint(if known.is_empty() { "run it first".to_owned() } else { format!("it has: {}", known.join(", ")) }))
+                Err(Error::new(
+                    Code::CatalogNotFound,
+                    format!("the pipeline `{pipeline}` has no committed table `{name}`"),
+                )
+                .with_hint(if known.is_empty() {
+                    "run it first".to_owned()
+                } else {
+                    format!("it has: {}", known.join(", "))
+                }))
             }
         }
     }
@@ -201,28 +222,38 @@ fn open_store(dir: &Path, loaded: &Loaded) -> Result<Store> {
 ///
 /// # Errors
 /// `HK0110` for a URL that is not understood; any store error.
-pub fn open_store_at(dir: &Path, path: &str, endpoint: Option<String>, region: Option<String>, project: &str) -> Result<Store> {
+pub fn open_store_at(
+    dir: &Path,
+    path: &str,
+    endpoint: Option<String>,
+    region: Option<String>,
+    project: &str,
+) -> Result<Store> {
     match path.strip_prefix("s3://") {
         Some(rest) => {
             let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-            let endpoint = endpoint.or_else(|| environment::variable("AWS_ENDPOINT_URL_S3")).or_else(|| environment::variable("AWS_ENDPOINT_URL"));
+            let endpoint = endpoint
+                .or_else(|| environment::variable("AWS_ENDPOINT_URL_S3"))
+                .or_else(|| environment::variable("AWS_ENDPOINT_URL"));
             Store::s3(
                 &S3Settings {
                     bucket: bucket.to_owned(),
                     prefix: prefix.trim_matches('/').to_owned(),
                     allow_http: endpoint.as_deref().is_some_and(|e| e.starts_with("http://")),
                     endpoint,
-                    region: region.or_else(|| environment::variable("AWS_REGION")).or_else(|| environment::variable("AWS_DEFAULT_REGION")),
+                    region: region
+                        .or_else(|| environment::variable("AWS_REGION"))
+                        .or_else(|| environment::variable("AWS_DEFAULT_REGION")),
                     access_key_id: environment::variable("AWS_ACCESS_KEY_ID"),
-                    secret_access_key: environment::variable("AWS_SECRET_ACCESS_KEY").map(hakiri_core::secret::Secret::new),
+                    secret_access_key: environment::variable("AWS_SECRET_ACCESS_KEY")
+                        .map(hakiri_core::secret::Secret::new),
                     session_token: environment::variable("AWS_SESSION_TOKEN").map(hakiri_core::secret::Secret::new),
                 },
                 project,
             )
         }
-        None if path.contains("://") => {
-            Err(Error::new(Code::ManifestValue, format!("`{path}` is not a store")).with_hint("use a folder or s3://bucket/prefix"))
-        }
+        None if path.contains("://") => Err(Error::new(Code::ManifestValue, format!("`{path}` is not a store"))
+            .with_hint("use a folder or s3://bucket/prefix")),
         None => Store::local(&dir.join(path), project),
     }
 }

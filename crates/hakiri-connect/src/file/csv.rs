@@ -34,9 +34,7 @@ pub(super) fn read(
     reader: &mut impl BufRead,
     out: &mut Out<'_>,
 ) -> Result<(), Stop> {
-    let delimiter = options
-        .delimiter
-        .unwrap_or(if format == Format::Tsv { b'\t' } else { b',' });
+    let delimiter = options.delimiter.unwrap_or(if format == Format::Tsv { b'\t' } else { b',' });
     let mut records = Records::new(reader, path, delimiter, options.quote, options.max_value_bytes);
     let mut pending = false;
     let names = if options.header {
@@ -67,11 +65,7 @@ pub(super) fn read(
             out.check()?;
         }
         if records.cells != names.len() {
-            let what = format!(
-                "the row has {} cells, the file has {} columns",
-                records.cells,
-                names.len()
-            );
+            let what = format!("the row has {} cells, the file has {} columns", records.cells, names.len());
             out.rejected(Code::FileMalformed, records.place(), &what)?;
         } else if let Some(column) = (0..names.len()).find(|i| std::str::from_utf8(records.bytes(*i)).is_err()) {
             let what = format!("column {} of the row is not valid UTF-8", column + 1);
@@ -146,12 +140,7 @@ impl<'r, R: BufRead> Records<'r, R> {
         self.cells = 0;
         self.line = self.core.line();
         let mut end = 0;
-        let mut cell = Cell {
-            started: false,
-            quoted: false,
-            quotes: 0,
-            start: 0,
-        };
+        let mut cell = Cell { started: false, quoted: false, quotes: 0, start: 0 };
         loop {
             if end == self.buf.len() {
                 self.buf.resize(self.buf.len() * 2, 0);
@@ -162,11 +151,8 @@ impl<'r, R: BufRead> Records<'r, R> {
             let raw = &input[..read];
             if !cell.started {
                 // The line breaks that end the row before, and blank lines, belong to no cell.
-                let breaks = if self.cells == 0 {
-                    raw.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count()
-                } else {
-                    0
-                };
+                let breaks =
+                    if self.cells == 0 { raw.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count() } else { 0 };
                 self.line += raw[..breaks].iter().filter(|b| **b == b'\n').count() as u64;
                 if let Some(first) = raw.get(breaks) {
                     cell.started = true;
@@ -189,12 +175,10 @@ impl<'r, R: BufRead> Records<'r, R> {
                 ReadFieldResult::End => return Ok(false),
                 ReadFieldResult::Field { record_end } => {
                     if at_end && cell.quoted && cell.quotes % 2 == 1 {
-                        return Err(
-                            Error::new(Code::FileMalformed, "the file ends inside a quoted cell of this row")
-                                .at(self.place())
-                                .with_hint("look for a quote that is never closed, or a file that was cut off")
-                                .into(),
-                        );
+                        return Err(Error::new(Code::FileMalformed, "the file ends inside a quoted cell of this row")
+                            .at(self.place())
+                            .with_hint("look for a quote that is never closed, or a file that was cut off")
+                            .into());
                     }
                     self.cells += 1;
                     if self.cells <= keep {
@@ -206,12 +190,7 @@ impl<'r, R: BufRead> Records<'r, R> {
                     if record_end {
                         return Ok(true);
                     }
-                    cell = Cell {
-                        started: false,
-                        quoted: false,
-                        quotes: 0,
-                        start: end,
-                    };
+                    cell = Cell { started: false, quoted: false, quotes: 0, start: end };
                 }
             }
         }
@@ -253,11 +232,8 @@ impl<'r, R: BufRead> Records<'r, R> {
         let mut names = Vec::with_capacity(self.cells);
         for i in 0..self.cells {
             let name = std::str::from_utf8(self.bytes(i)).map_err(|_| {
-                Error::new(
-                    Code::FileEncoding,
-                    format!("the name of column {} is not valid UTF-8", i + 1),
-                )
-                .at(self.place())
+                Error::new(Code::FileEncoding, format!("the name of column {} is not valid UTF-8", i + 1))
+                    .at(self.place())
             })?;
             names.push(name.to_owned());
         }

@@ -59,17 +59,10 @@ pub(super) fn list(project: &Path, pattern: &str, cancel: &Cancel) -> Result<Vec
         "" => pattern.to_owned(),
         base => format!("{}/{pattern}", Pattern::escape(base.trim_end_matches('/'))),
     };
-    let options = MatchOptions {
-        case_sensitive: true,
-        require_literal_separator: true,
-        require_literal_leading_dot: true,
-    };
-    let paths = glob::glob_with(&full, options).map_err(|e| {
-        Error::new(
-            Code::SourceConfig,
-            format!("the pattern `{pattern}` cannot be read: {}", e.msg),
-        )
-    })?;
+    let options =
+        MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+    let paths = glob::glob_with(&full, options)
+        .map_err(|e| Error::new(Code::SourceConfig, format!("the pattern `{pattern}` cannot be read: {}", e.msg)))?;
     let mut all = Vec::new();
     for path in paths {
         cancel.check()?;
@@ -83,10 +76,7 @@ pub(super) fn list(project: &Path, pattern: &str, cancel: &Cancel) -> Result<Vec
 
 fn found(project: &Path, path: &Path) -> Result<Option<Found>> {
     match path.metadata() {
-        Ok(meta) if meta.is_file() => Ok(Some(Found {
-            path: relative(project, path)?,
-            size: meta.len(),
-        })),
+        Ok(meta) if meta.is_file() => Ok(Some(Found { path: relative(project, path)?, size: meta.len() })),
         Ok(_) => Ok(None),
         // A link that leads nowhere, or a file that went since the folder was listed.
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -98,11 +88,7 @@ fn relative(project: &Path, path: &Path) -> Result<String> {
     let inside = path.strip_prefix(project).unwrap_or(path);
     let clean: PathBuf = inside.components().collect();
     let text = clean.to_str().ok_or_else(|| not_utf8(path))?;
-    Ok(if std::path::MAIN_SEPARATOR == '/' {
-        text.to_owned()
-    } else {
-        text.replace(std::path::MAIN_SEPARATOR, "/")
-    })
+    Ok(if std::path::MAIN_SEPARATOR == '/' { text.to_owned() } else { text.replace(std::path::MAIN_SEPARATOR, "/") })
 }
 
 fn not_utf8(path: &Path) -> Error {
@@ -133,11 +119,7 @@ pub(super) fn identify(project: &Path, path: &str, cancel: &Cancel) -> Result<Fi
             Err(e) => return Err(io_error(&e, path)),
         }
     }
-    Ok(FileId {
-        path: path.to_owned(),
-        size,
-        sha256: Hash::from_digest(&hasher.finalize()),
-    })
+    Ok(FileId { path: path.to_owned(), size, sha256: Hash::from_digest(&hasher.finalize()) })
 }
 
 /// Opens a file that the plan found.
@@ -157,9 +139,9 @@ pub(super) fn open(project: &Path, path: &str) -> Result<File> {
 pub(super) fn io_error(e: &io::Error, place: &str) -> Error {
     let error = Error::new(Code::Io, format!("the file cannot be read: {e}")).at(place);
     match e.kind() {
-        io::ErrorKind::PermissionDenied => error
-            .with_kind(Kind::Permanent)
-            .with_hint("check the permissions of the file and its folders"),
+        io::ErrorKind::PermissionDenied => {
+            error.with_kind(Kind::Permanent).with_hint("check the permissions of the file and its folders")
+        }
         _ => error,
     }
 }

@@ -64,11 +64,7 @@ impl Read for Decoder {
 /// Text in UTF-8, or bytes that claim to be.
 pub(super) enum Text {
     Utf8(Chain<Cursor<Vec<u8>>, Decoder>),
-    Latin1 {
-        inner: Chain<Cursor<Vec<u8>>, Decoder>,
-        block: Vec<u8>,
-        ready: Cursor<Vec<u8>>,
-    },
+    Latin1 { inner: Chain<Cursor<Vec<u8>>, Decoder>, block: Vec<u8>, ready: Cursor<Vec<u8>> },
 }
 
 impl Read for Text {
@@ -84,13 +80,7 @@ impl Read for Text {
                 if n == 0 {
                     return Ok(0);
                 }
-                *ready = Cursor::new(
-                    block[..n]
-                        .iter()
-                        .map(|b| char::from(*b))
-                        .collect::<String>()
-                        .into_bytes(),
-                );
+                *ready = Cursor::new(block[..n].iter().map(|b| char::from(*b)).collect::<String>().into_bytes());
             },
         }
     }
@@ -109,15 +99,7 @@ pub(super) fn open(
     encoding: Encoding,
     counter: Rc<Cell<u64>>,
 ) -> std::result::Result<Input, super::out::Stop> {
-    let raw = BufReader::with_capacity(
-        BUFFER,
-        Raw {
-            file,
-            hasher: Sha256::new(),
-            size: 0,
-            counter,
-        },
-    );
+    let raw = BufReader::with_capacity(BUFFER, Raw { file, hasher: Sha256::new(), size: 0, counter });
     let mut decoder = match compression {
         Compression::Gzip => Decoder::Gzip(Box::new(MultiGzDecoder::new(raw))),
         Compression::Zstd => Decoder::Zstd(zstd::Decoder::with_buffer(raw)?),
@@ -145,11 +127,7 @@ pub(super) fn open(
     let inner = Cursor::new(start).chain(decoder);
     let text = match encoding {
         Encoding::Utf8 => Text::Utf8(inner),
-        Encoding::Latin1 => Text::Latin1 {
-            inner,
-            block: vec![0; BUFFER],
-            ready: Cursor::new(Vec::new()),
-        },
+        Encoding::Latin1 => Text::Latin1 { inner, block: vec![0; BUFFER], ready: Cursor::new(Vec::new()) },
     };
     Ok(BufReader::with_capacity(BUFFER, text))
 }
@@ -192,9 +170,7 @@ pub(super) fn explain(e: &io::Error, compression: Compression, path: &str) -> Er
 
 /// The error for a value above `max_value_bytes`.
 pub(super) fn too_large(what: &str, limit: usize, place: String) -> Error {
-    Error::new(Code::SourceLimit, format!("a {what} is larger than {limit} bytes"))
-        .at(place)
-        .with_hint(
-            "raise max_value_bytes if it is meant to be that large; in CSV, look for a quote that is never closed",
-        )
+    Error::new(Code::SourceLimit, format!("a {what} is larger than {limit} bytes")).at(place).with_hint(
+        "raise max_value_bytes if it is meant to be that large; in CSV, look for a quote that is never closed",
+    )
 }

@@ -34,48 +34,22 @@ pub(super) fn read(
         (Some(b'{'), _) | (Some(b'['), true) => {}
         (None, _) => return Err(shape("the document is empty", "copy the file again")),
         (Some(b'['), false) => {
-            return Err(shape(
-                "the document is an array, not an object that holds `records`",
-                "leave out `records`",
-            ));
+            return Err(shape("the document is an array, not an object that holds `records`", "leave out `records`"));
         }
         (Some(b'<'), _) => {
-            return Err(shape(
-                "the file is not JSON: it starts like HTML or XML",
-                "get the file again",
-            ));
+            return Err(shape("the file is not JSON: it starts like HTML or XML", "get the file again"));
         }
         (Some(_), _) => {
-            return Err(shape(
-                "the file holds neither a JSON array nor a JSON object",
-                "check `format`",
-            ));
+            return Err(shape("the file holds neither a JSON array nor a JSON object", "check `format`"));
         }
     }
     let used = Rc::new(Cell::new(None));
-    let guard = Guard {
-        inner: reader,
-        used: used.clone(),
-        limit: options.max_value_bytes,
-    };
+    let guard = Guard { inner: reader, used: used.clone(), limit: options.max_value_bytes };
     let mut document = serde_json::Deserializer::from_reader(guard);
     let limit = options.max_value_bytes;
-    let mut walk = Walk {
-        path,
-        limit,
-        batch: TextBatch::json(),
-        out,
-        used,
-        failure: None,
-        index: 0,
-        found: false,
-    };
+    let mut walk = Walk { path, limit, batch: TextBatch::json(), out, used, failure: None, index: 0, found: false };
     let result = if !options.records.is_empty() || first == Some(b'[') {
-        Target {
-            segments: &options.records,
-            walk: &mut walk,
-        }
-        .deserialize(&mut document)
+        Target { segments: &options.records, walk: &mut walk }.deserialize(&mut document)
     } else {
         walk.found = true;
         walk.used.set(Some(0));
@@ -122,10 +96,7 @@ fn explain(e: serde_json::Error, walk: &Walk<'_, '_>, lines: usize, has_path: bo
     let (line, column, path) = (e.line() + lines, e.column(), walk.path);
     let malformed = |what: &str, hint: &str| {
         let what = format!("{what} (column {column})");
-        Error::new(Code::FileMalformed, what)
-            .at(format!("{path}:{line}"))
-            .with_hint(hint)
-            .into()
+        Error::new(Code::FileMalformed, what).at(format!("{path}:{line}")).with_hint(hint).into()
     };
     match e.classify() {
         Category::Io => {
@@ -148,12 +119,9 @@ fn explain(e: serde_json::Error, walk: &Walk<'_, '_>, lines: usize, has_path: bo
             let text = e.to_string();
             let text = text.split(" at line ").next().unwrap_or_default();
             if text == "invalid unicode code point" {
-                return Error::new(
-                    Code::FileEncoding,
-                    format!("the document is not valid UTF-8 (column {column})"),
-                )
-                .at(format!("{path}:{line}"))
-                .into();
+                return Error::new(Code::FileEncoding, format!("the document is not valid UTF-8 (column {column})"))
+                    .at(format!("{path}:{line}"))
+                    .into();
             }
             let hint = if text == "trailing characters" {
                 "is there one object per line? then set format = \"jsonl\""
@@ -217,11 +185,7 @@ impl Walk<'_, '_> {
         if record.get().starts_with('{') {
             self.batch.push(std::iter::once(Some(record.get())), self.out)
         } else {
-            self.out.rejected(
-                Code::FileMalformed,
-                self.place(self.index),
-                "the record is not an object",
-            )
+            self.out.rejected(Code::FileMalformed, self.place(self.index), "the record is not an object")
         }
     }
 
@@ -246,11 +210,7 @@ impl<'de> DeserializeSeed<'de> for Target<'_, '_, '_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> std::result::Result<(), D::Error> {
-        if self.segments.is_empty() {
-            deserializer.deserialize_seq(self)
-        } else {
-            deserializer.deserialize_map(self)
-        }
+        if self.segments.is_empty() { deserializer.deserialize_seq(self) } else { deserializer.deserialize_map(self) }
     }
 }
 
@@ -271,10 +231,7 @@ impl<'de> Visitor<'de> for Target<'_, '_, '_, '_> {
         };
         while let Some(key) = map.next_key::<String>()? {
             if key == *wanted {
-                map.next_value_seed(Target {
-                    segments: rest,
-                    walk: &mut *self.walk,
-                })?;
+                map.next_value_seed(Target { segments: rest, walk: &mut *self.walk })?;
             } else {
                 map.next_value::<IgnoredAny>()?;
             }

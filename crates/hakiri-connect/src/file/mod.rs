@@ -73,10 +73,7 @@ impl FileConnector {
     /// # Errors
     /// `HK0403` with the key.
     pub fn new(config: FileConfig) -> Result<Self> {
-        Ok(Self {
-            tables: Tables::new(&config)?,
-            any_name: config.path.is_some() && config.table.is_none(),
-        })
+        Ok(Self { tables: Tables::new(&config)?, any_name: config.path.is_some() && config.table.is_none() })
     }
 }
 
@@ -113,11 +110,7 @@ impl Connector for FileConnector {
                     bytes += file.size;
                 }
             }
-            Ok(format!(
-                "{}, {}, {bytes} bytes",
-                count(tables.len() as u64, "table"),
-                count(files, "file")
-            ))
+            Ok(format!("{}, {}, {bytes} bytes", count(tables.len() as u64, "table"), count(files, "file")))
         })
         .await
     }
@@ -129,12 +122,9 @@ impl Connector for FileConnector {
             let (project, cancel) = (ctx.project_dir.clone(), ctx.cancel.clone());
             let position = match &request.window {
                 // The engine fetches a cursor that lies in the store for the request, not for the window.
-                Window::After { position } => request
-                    .cursor
-                    .as_ref()
-                    .or(position.as_ref())
-                    .map(Seen::from_cursor)
-                    .transpose()?,
+                Window::After { position } => {
+                    request.cursor.as_ref().or(position.as_ref()).map(Seen::from_cursor).transpose()?
+                }
                 _ => None,
             };
             let keyed = !request.primary_key.is_empty() && request.spec.mode != Some(Mode::Append);
@@ -173,10 +163,7 @@ impl Connector for FileConnector {
         ctx: &'a SourceContext,
     ) -> Result<BoxStream<'a, Result<Message>>> {
         let source: StepSource = serde_json::from_value(step.source.clone()).map_err(|e| {
-            Error::new(
-                Code::Internal,
-                format!("the plan's step is not one of the file connector: {e}"),
-            )
+            Error::new(Code::Internal, format!("the plan's step is not one of the file connector: {e}"))
         })?;
         let options = self.tables.get(&source.table)?.clone();
         let cursor = match (source.track, source.work.fresh) {
@@ -224,10 +211,7 @@ fn before(step: &PlannedStep) -> Result<Seen> {
     let table = step.tables.iter().find(|t| t.origin == Origin::Source { index: 0 });
     match table.and_then(|t| t.cursor_before.as_ref()) {
         Some(cursor) => Seen::from_cursor(cursor),
-        None => Err(Error::new(
-            Code::Internal,
-            "the plan's step lacks the cursor it goes on from",
-        )),
+        None => Err(Error::new(Code::Internal, "the plan's step lacks the cursor it goes on from")),
     }
 }
 
@@ -236,17 +220,11 @@ fn stopped() -> Error {
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|_| Err(stopped()))
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(stopped()))
 }
 
 fn count(n: u64, what: &str) -> String {
-    if n == 1 {
-        format!("1 {what}")
-    } else {
-        format!("{n} {what}s")
-    }
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
 fn step_name(table: &str, read: usize, all: usize) -> String {
@@ -258,15 +236,8 @@ fn step_name(table: &str, read: usize, all: usize) -> String {
 }
 
 fn no_match(project: &Path, pattern: &str) -> Error {
-    let folder = if Path::new(pattern).is_absolute() {
-        Path::new("/")
-    } else {
-        project
-    };
-    let error = Error::new(
-        Code::FileNotFound,
-        format!("no file matches `{pattern}` in {}", folder.display()),
-    );
+    let folder = if Path::new(pattern).is_absolute() { Path::new("/") } else { project };
+    let error = Error::new(Code::FileNotFound, format!("no file matches `{pattern}` in {}", folder.display()));
     if pattern.starts_with('~') {
         return error.with_hint("`~` is not expanded: write the whole path");
     }
@@ -333,10 +304,7 @@ impl Job {
         }
         out.progress()?;
         match &self.cursor {
-            Some(after) => out.message(Message::Cursor {
-                stream: 0,
-                after: after.clone(),
-            }),
+            Some(after) => out.message(Message::Cursor { stream: 0, after: after.clone() }),
             None => Ok(()),
         }
     }
@@ -354,11 +322,7 @@ impl Job {
                 _ => return Err(changed(path)),
             },
         };
-        if identity == (planned.size, planned.sha256.clone()) {
-            out.progress()
-        } else {
-            Err(changed(path))
-        }
+        if identity == (planned.size, planned.sha256.clone()) { out.progress() } else { Err(changed(path)) }
     }
 
     /// Reads one file; gives its size and hash.

@@ -47,11 +47,7 @@ impl TableOptions {
     pub(super) fn kind(&self, path: &str) -> Result<Kind> {
         let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
         let (stem, by_name) = split_compression(&name);
-        let compression = if self.compression == Compression::Auto {
-            by_name
-        } else {
-            self.compression
-        };
+        let compression = if self.compression == Compression::Auto { by_name } else { self.compression };
         let format = match self.format.or_else(|| split_format(stem).1) {
             Some(format) => format,
             None => {
@@ -59,22 +55,18 @@ impl TableOptions {
             }
         };
         if format == Format::Parquet && compression != Compression::None {
-            return Err(
-                Error::new(Code::FileFormat, "parquet inside gzip or zstd is not supported")
-                    .at(path)
-                    .with_hint("decompress the file: parquet compresses inside"),
-            );
+            return Err(Error::new(Code::FileFormat, "parquet inside gzip or zstd is not supported")
+                .at(path)
+                .with_hint("decompress the file: parquet compresses inside"));
         }
         Ok(Kind { format, compression })
     }
 }
 
 fn split_compression(name: &str) -> (&str, Compression) {
-    for (extension, compression) in [
-        (".gz", Compression::Gzip),
-        (".zst", Compression::Zstd),
-        (".zstd", Compression::Zstd),
-    ] {
+    for (extension, compression) in
+        [(".gz", Compression::Gzip), (".zst", Compression::Zstd), (".zstd", Compression::Zstd)]
+    {
         if let Some(stem) = name.strip_suffix(extension) {
             return (stem, compression);
         }
@@ -132,11 +124,8 @@ impl Tables {
                 .tables
                 .iter()
                 .map(|(name, table)| {
-                    let options = resolve(
-                        &format!("tables.{name}."),
-                        &table.path,
-                        [table.options(), config.options()],
-                    )?;
+                    let options =
+                        resolve(&format!("tables.{name}."), &table.path, [table.options(), config.options()])?;
                     Ok((name.clone(), options))
                 })
                 .collect::<Result<_>>()
@@ -217,10 +206,7 @@ fn resolve(prefix: &str, path: &str, levels: [Overrides<'_>; 2]) -> Result<Table
             wrong(&key("records"), "the path has an empty segment").with_hint("write for example \"data.items\"")
         );
     }
-    let max_value_bytes = own
-        .max_value_bytes
-        .or(outer.max_value_bytes)
-        .unwrap_or(DEFAULT_MAX_VALUE_BYTES);
+    let max_value_bytes = own.max_value_bytes.or(outer.max_value_bytes).unwrap_or(DEFAULT_MAX_VALUE_BYTES);
     if !(1..=HIGHEST_MAX_VALUE_BYTES).contains(&max_value_bytes) {
         return Err(
             wrong(&key("max_value_bytes"), "the limit is out of range").with_hint("use 1 to 1073741824 (1 GiB)")
@@ -235,10 +221,7 @@ fn resolve(prefix: &str, path: &str, levels: [Overrides<'_>; 2]) -> Result<Table
         quote,
         header: own.header.or(outer.header).unwrap_or(true),
         columns,
-        null_values: own
-            .null_values
-            .or(outer.null_values)
-            .map_or_else(|| vec![String::new()], <[String]>::to_vec),
+        null_values: own.null_values.or(outer.null_values).map_or_else(|| vec![String::new()], <[String]>::to_vec),
         records,
         max_value_bytes: usize::try_from(max_value_bytes).unwrap_or(usize::MAX),
     })
@@ -276,17 +259,10 @@ fn table_name(path: &str) -> String {
             part
         };
         let literal = stem.split(['*', '?', '[']).next().unwrap_or_default();
-        let name: String = literal
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-            .collect();
+        let name: String = literal.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         let name = name.trim_matches('_');
         if !name.is_empty() {
-            return if name.starts_with(|c: char| c.is_ascii_digit()) {
-                format!("_{name}")
-            } else {
-                name.to_owned()
-            };
+            return if name.starts_with(|c: char| c.is_ascii_digit()) { format!("_{name}") } else { name.to_owned() };
         }
     }
     "files".to_owned()
@@ -319,9 +295,7 @@ mod tests {
 
     #[test]
     fn the_extension_tells_format_and_compression_unless_the_config_does() {
-        let Tables::One(auto, _) = tables(json!({"path": "*"})).unwrap() else {
-            panic!()
-        };
+        let Tables::One(auto, _) = tables(json!({"path": "*"})).unwrap() else { panic!() };
         let kind = |path: &str| auto.kind(path).map(|k| (k.format, k.compression)).map_err(|e| e.code());
         assert_eq!(kind("a/B.CSV"), Ok((Format::Csv, Compression::None)));
         assert_eq!(kind("b.tsv.gz"), Ok((Format::Tsv, Compression::Gzip)));
@@ -334,13 +308,7 @@ mod tests {
         let Tables::One(set, _) = tables(json!({"path": "*", "format": "csv", "compression": "none"})).unwrap() else {
             panic!()
         };
-        assert_eq!(
-            set.kind("b.txt.gz").unwrap(),
-            Kind {
-                format: Format::Csv,
-                compression: Compression::None
-            }
-        );
+        assert_eq!(set.kind("b.txt.gz").unwrap(), Kind { format: Format::Csv, compression: Compression::None });
     }
 
     #[test]
@@ -349,14 +317,8 @@ mod tests {
             "a": {"path": "a.csv"}, "b": {"path": "b.csv", "delimiter": "|", "null_values": ["NA"], "records": "x.y"}}}))
         .unwrap();
         let (a, b) = (all.get("a").unwrap(), all.get("b").unwrap());
-        assert_eq!(
-            (a.delimiter, a.quote, a.null_values.as_slice()),
-            (Some(b';'), None, [String::new()].as_slice())
-        );
-        assert_eq!(
-            (b.delimiter, b.records.len(), b.null_values[0].as_str()),
-            (Some(b'|'), 2, "NA")
-        );
+        assert_eq!((a.delimiter, a.quote, a.null_values.as_slice()), (Some(b';'), None, [String::new()].as_slice()));
+        assert_eq!((b.delimiter, b.records.len(), b.null_values[0].as_str()), (Some(b'|'), 2, "NA"));
         assert_eq!(all.get("c").unwrap_err().code(), Code::SourceUnknownTable);
         let one = tables(json!({"path": "a.csv"})).unwrap();
         assert!(one.get("whatever").is_ok());

@@ -56,14 +56,7 @@ impl<'a> Out<'a> {
         batch_rows: usize,
         total: u64,
     ) -> Self {
-        Self {
-            emit,
-            cancel,
-            batch_rows: batch_rows.max(1),
-            bytes: Rc::new(Cell::new(0)),
-            opened: 0,
-            total,
-        }
+        Self { emit, cancel, batch_rows: batch_rows.max(1), bytes: Rc::new(Cell::new(0)), opened: 0, total }
     }
 
     pub(super) fn check(&self) -> Result<()> {
@@ -87,11 +80,7 @@ impl<'a> Out<'a> {
     }
 
     pub(super) fn progress(&mut self) -> Result<()> {
-        let progress = Progress {
-            requests: self.opened,
-            bytes: self.bytes.get(),
-            bytes_total: self.total,
-        };
+        let progress = Progress { requests: self.opened, bytes: self.bytes.get(), bytes_total: self.total };
         (self.emit)(Message::Progress(progress))
     }
 
@@ -100,21 +89,14 @@ impl<'a> Out<'a> {
     }
 
     pub(super) fn note(&mut self, text: impl Into<String>) -> Result<()> {
-        (self.emit)(Message::Note {
-            stream: 0,
-            text: text.into(),
-        })
+        (self.emit)(Message::Note { stream: 0, text: text.into() })
     }
 
     /// A row that cannot be used. `place` is `file:line` or the like.
     pub(super) fn rejected(&mut self, code: Code, place: String, what: &str) -> Result<()> {
         self.check()?;
         let reason = format!("{place}: {what}");
-        (self.emit)(Message::Rejected {
-            stream: 0,
-            reason,
-            error: Error::new(code, what).at(place),
-        })
+        (self.emit)(Message::Rejected { stream: 0, reason, error: Error::new(code, what).at(place) })
     }
 }
 
@@ -141,13 +123,7 @@ impl TextBatch {
 
     fn new(fields: Vec<Field>, wrap: fn(RecordBatch) -> Rows) -> Self {
         let columns = fields.iter().map(|_| LargeStringBuilder::new()).collect();
-        Self {
-            schema: Arc::new(Schema::new(fields)),
-            columns,
-            rows: 0,
-            bytes: 0,
-            wrap,
-        }
+        Self { schema: Arc::new(Schema::new(fields)), columns, rows: 0, bytes: 0, wrap }
     }
 
     /// Adds a row, one value per column, and sends the batch when it is full.
@@ -157,11 +133,7 @@ impl TextBatch {
             self.bytes += value.map_or(1, |v| v.len() + 8);
         }
         self.rows += 1;
-        if self.rows >= out.batch_rows || self.bytes >= BATCH_BYTES {
-            self.flush(out)
-        } else {
-            Ok(())
-        }
+        if self.rows >= out.batch_rows || self.bytes >= BATCH_BYTES { self.flush(out) } else { Ok(()) }
     }
 
     /// Sends what there is.
@@ -170,11 +142,7 @@ impl TextBatch {
             return Ok(());
         }
         (self.rows, self.bytes) = (0, 0);
-        let arrays: Vec<ArrayRef> = self
-            .columns
-            .iter_mut()
-            .map(|c| Arc::new(c.finish()) as ArrayRef)
-            .collect();
+        let arrays: Vec<ArrayRef> = self.columns.iter_mut().map(|c| Arc::new(c.finish()) as ArrayRef).collect();
         let batch = RecordBatch::try_new(self.schema.clone(), arrays)
             .map_err(|e| Error::new(Code::Internal, format!("cannot form a batch: {e}")))?;
         out.rows((self.wrap)(batch))

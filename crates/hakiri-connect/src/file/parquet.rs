@@ -49,10 +49,7 @@ fn groups(path: &str, size: u64, file: &File, out: &mut Out<'_>) -> Result<()> {
 fn malformed(path: &str, what: &str) -> Error {
     // The decoder's texts speak of structure, not of values; one line of them is enough.
     let line: String = what.lines().next().unwrap_or_default().chars().take(160).collect();
-    Error::new(
-        Code::FileMalformed,
-        format!("the file is not readable as Parquet: {line}"),
-    )
-    .at(path)
-    .with_hint("copy the file again, or check `format`")
+    Error::new(Code::FileMalformed, format!("the file is not readable as Parquet: {line}"))
+        .at(path)
+        .with_hint("copy the file again, or check `format`")
 }

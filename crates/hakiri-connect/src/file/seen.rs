@@ -62,10 +62,7 @@ impl Seen {
             other => {
                 return Err(Error::new(
                     Code::CursorType,
-                    format!(
-                        "the committed cursor is of kind {:?}, not a list of files",
-                        other.kind()
-                    ),
+                    format!("the committed cursor is of kind {:?}, not a list of files", other.kind()),
                 ));
             }
         };
@@ -73,15 +70,9 @@ impl Seen {
             Ok(document) if document.format == FORMAT => {
                 Ok(Self(document.files.into_iter().map(|f| (f.path.clone(), f)).collect()))
             }
-            Ok(_) => Err(Error::new(
-                Code::CursorType,
-                "the committed list of files was written by a newer Hakiri",
-            )
-            .with_hint("use the newer binary")),
-            Err(_) => Err(Error::new(
-                Code::CursorType,
-                "the committed cursor is not a list of files",
-            )),
+            Ok(_) => Err(Error::new(Code::CursorType, "the committed list of files was written by a newer Hakiri")
+                .with_hint("use the newer binary")),
+            Err(_) => Err(Error::new(Code::CursorType, "the committed cursor is not a list of files")),
         }
     }
 
@@ -90,10 +81,7 @@ impl Seen {
     /// # Errors
     /// Never in practice.
     pub(super) fn to_cursor(&self) -> Result<Cursor> {
-        let bytes = to_canonical_json(&Document {
-            format: FORMAT,
-            files: self.0.values().cloned().collect(),
-        })?;
+        let bytes = to_canonical_json(&Document { format: FORMAT, files: self.0.values().cloned().collect() })?;
         let value = String::from_utf8(bytes).map_err(|_| Error::new(Code::Internal, "canonical JSON is not UTF-8"))?;
         Ok(Cursor::Opaque { value })
     }
@@ -104,12 +92,7 @@ impl Seen {
             self.0.clear();
         }
         for file in &work.files {
-            let seen = SeenFile {
-                path: file.path.clone(),
-                size: file.size,
-                sha256: file.sha256.clone(),
-                gone: false,
-            };
+            let seen = SeenFile { path: file.path.clone(), size: file.size, sha256: file.sha256.clone(), gone: false };
             self.0.insert(file.path.clone(), seen);
         }
         for (paths, gone) in [(&work.gone, true), (&work.back, false)] {
@@ -184,11 +167,7 @@ pub(super) fn decide(
     };
     let delete = on_missing == OnMissing::Delete;
     let present: BTreeSet<&str> = found.iter().map(|f| f.path.as_str()).collect();
-    let missing: Vec<&SeenFile> = known
-        .0
-        .values()
-        .filter(|f| !present.contains(f.path.as_str()))
-        .collect();
+    let missing: Vec<&SeenFile> = known.0.values().filter(|f| !present.contains(f.path.as_str())).collect();
     let state = |file: &FileId| match known.0.get(&file.path) {
         None => State::New,
         Some(seen) if seen.size == file.size && seen.sha256 == file.sha256 => State::Known,
@@ -218,15 +197,7 @@ pub(super) fn decide(
                 work_file(f, state)
             })
             .collect();
-        return Ok((
-            Work {
-                files,
-                gone,
-                back: Vec::new(),
-                fresh: true,
-            },
-            true,
-        ));
+        return Ok((Work { files, gone, back: Vec::new(), fresh: true }, true));
     }
     let back = found
         .iter()
@@ -240,24 +211,11 @@ pub(super) fn decide(
             state => Some(work_file(f, state)),
         })
         .collect();
-    Ok((
-        Work {
-            files,
-            gone,
-            back,
-            fresh: false,
-        },
-        false,
-    ))
+    Ok((Work { files, gone, back, fresh: false }, false))
 }
 
 fn work_file(file: FileId, state: State) -> WorkFile {
-    WorkFile {
-        path: file.path,
-        size: file.size,
-        sha256: file.sha256,
-        state,
-    }
+    WorkFile { path: file.path, size: file.size, sha256: file.sha256, state }
 }
 
 #[cfg(test)]
@@ -265,11 +223,7 @@ mod tests {
     use super::*;
 
     fn id(path: &str, content: &str) -> FileId {
-        FileId {
-            path: path.into(),
-            size: content.len() as u64,
-            sha256: Hash::of(content.as_bytes()),
-        }
+        FileId { path: path.into(), size: content.len() as u64, sha256: Hash::of(content.as_bytes()) }
     }
 
     fn seen(files: &[(&str, &str)]) -> Seen {
@@ -286,10 +240,7 @@ mod tests {
         let known = seen(&[("a", "1"), ("b", "2")]);
         let found = vec![id("a", "1"), id("b", "3"), id("c", "4")];
         let (work, replaces) = decide(Some(&known), found.clone(), true, OnMissing::Keep).unwrap();
-        assert_eq!(
-            (paths(&work), replaces),
-            (vec![("b", State::Changed), ("c", State::New)], false)
-        );
+        assert_eq!((paths(&work), replaces), (vec![("b", State::Changed), ("c", State::New)], false));
         let after = known.after(&work);
         assert_eq!(decide(Some(&after), found, true, OnMissing::Keep).unwrap().0.files, []);
         assert_eq!(after.0.len(), 3);
@@ -299,17 +250,9 @@ mod tests {
     fn a_changed_file_without_a_key_replaces_everything() {
         let known = seen(&[("a", "1"), ("b", "2")]);
         let (work, replaces) = decide(Some(&known), vec![id("a", "1"), id("b", "3")], false, OnMissing::Keep).unwrap();
-        assert_eq!(
-            (paths(&work), replaces),
-            (vec![("a", State::Known), ("b", State::Changed)], true)
-        );
-        let (work, replaces) = decide(
-            Some(&known),
-            vec![id("a", "1"), id("b", "2"), id("c", "3")],
-            false,
-            OnMissing::Keep,
-        )
-        .unwrap();
+        assert_eq!((paths(&work), replaces), (vec![("a", State::Known), ("b", State::Changed)], true));
+        let (work, replaces) =
+            decide(Some(&known), vec![id("a", "1"), id("b", "2"), id("c", "3")], false, OnMissing::Keep).unwrap();
         assert_eq!((paths(&work), replaces), (vec![("c", State::New)], false));
     }
 
@@ -317,18 +260,11 @@ mod tests {
     fn a_gone_file_is_reported_once_kept_and_known_when_it_comes_back() {
         let known = seen(&[("a", "1"), ("b", "2")]);
         let (work, replaces) = decide(Some(&known), vec![id("a", "1")], false, OnMissing::Keep).unwrap();
-        assert_eq!(
-            (work.files.len(), work.gone.clone(), replaces),
-            (0, vec!["b".to_owned()], false)
-        );
+        assert_eq!((work.files.len(), work.gone.clone(), replaces), (0, vec!["b".to_owned()], false));
         let known = known.after(&work);
-        let again = decide(Some(&known), vec![id("a", "1")], false, OnMissing::Keep)
-            .unwrap()
-            .0;
+        let again = decide(Some(&known), vec![id("a", "1")], false, OnMissing::Keep).unwrap().0;
         assert_eq!(again, Work::default());
-        let back = decide(Some(&known), vec![id("a", "1"), id("b", "2")], false, OnMissing::Keep)
-            .unwrap()
-            .0;
+        let back = decide(Some(&known), vec![id("a", "1"), id("b", "2")], false, OnMissing::Keep).unwrap().0;
         assert_eq!((back.files.len(), back.back.clone()), (0, vec!["b".to_owned()]));
         assert!(!known.after(&back).0["b"].gone);
     }
@@ -338,10 +274,7 @@ mod tests {
         let known = seen(&[("a", "1"), ("b", "2")]);
         let e = decide(Some(&known), vec![id("a", "9")], false, OnMissing::Keep).unwrap_err();
         assert_eq!(e.code(), Code::FileNotFound);
-        assert!(
-            e.message().contains("`a` changed") && e.message().contains("`b`"),
-            "{e}"
-        );
+        assert!(e.message().contains("`a` changed") && e.message().contains("`b`"), "{e}");
         let (work, replaces) = decide(Some(&known), vec![id("a", "9")], true, OnMissing::Keep).unwrap();
         assert_eq!((paths(&work), replaces), (vec![("a", State::Changed)], false));
     }
@@ -353,11 +286,7 @@ mod tests {
         assert_eq!((paths(&work), replaces), (vec![("a", State::Known)], true));
         let after = known.clone().after(&work);
         assert_eq!(after.0.keys().collect::<Vec<_>>(), ["a"]);
-        assert!(
-            !decide(Some(&after), vec![id("a", "1")], false, OnMissing::Delete)
-                .unwrap()
-                .1
-        );
+        assert!(!decide(Some(&after), vec![id("a", "1")], false, OnMissing::Delete).unwrap().1);
     }
 
     #[test]
@@ -367,18 +296,14 @@ mod tests {
         let Cursor::Opaque { value } = &cursor else { panic!() };
         let hash = Hash::of(b"1");
         assert!(
-            value.starts_with(&format!(
-                "{{\"files\":[{{\"path\":\"a\",\"sha256\":\"{hash}\",\"size\":1}},"
-            )),
+            value.starts_with(&format!("{{\"files\":[{{\"path\":\"a\",\"sha256\":\"{hash}\",\"size\":1}},")),
             "{value}"
         );
         assert_eq!(Seen::from_cursor(&cursor).unwrap(), known);
         for bad in [
             Cursor::Integer { value: 1 },
             Cursor::Opaque { value: "x".into() },
-            Cursor::Opaque {
-                value: "{\"format\":2,\"files\":[]}".into(),
-            },
+            Cursor::Opaque { value: "{\"format\":2,\"files\":[]}".into() },
         ] {
             assert_eq!(Seen::from_cursor(&bad).unwrap_err().code(), Code::CursorType);
         }

@@ -27,7 +27,5 @@ pub fn schema() -> Value {
 /// # Errors
 /// `HK0403`, naming the option.
 pub fn open(config: &Value) -> Result<Arc<dyn Connector>> {
-    Ok(Arc::new(HttpConnector::new(
-        Description::parse(DESCRIPTION)?.config(NAME, config)?,
-    )?))
+    Ok(Arc::new(HttpConnector::new(Description::parse(DESCRIPTION)?.config(NAME, config)?)?))
 }

@@ -58,11 +58,8 @@ fn is_private_v6(ip: Ipv6Addr) -> bool {
 /// `HK0403` for another scheme or no host, `HK0508` for a private address.
 pub fn gate(url: &Url, allow_private: bool) -> Result<()> {
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(Error::new(
-            Code::SourceConfig,
-            format!("`{}` is not a scheme that can be read", url.scheme()),
-        )
-        .with_hint("use a URL that begins with https://"));
+        return Err(Error::new(Code::SourceConfig, format!("`{}` is not a scheme that can be read", url.scheme()))
+            .with_hint("use a URL that begins with https://"));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Error::new(Code::SourceConfig, "a URL holds a user name or password")
@@ -82,10 +79,7 @@ pub fn gate(url: &Url, allow_private: bool) -> Result<()> {
 
 /// The error for a host with private addresses only.
 pub fn private(host: &str) -> Error {
-    Error::new(
-        Code::HttpForbiddenAddress,
-        format!("{host} is a private address, or a name for one"),
-    )
+    Error::new(Code::HttpForbiddenAddress, format!("{host} is a private address, or a name for one"))
 }
 
 #[cfg(test)]
@@ -181,10 +175,7 @@ mod tests {
             "api.example.com",
             "localhost",
         ] {
-            assert!(
-                gate(&Url::parse(&format!("https://{host}/")).unwrap(), false).is_ok(),
-                "{host}"
-            );
+            assert!(gate(&Url::parse(&format!("https://{host}/")).unwrap(), false).is_ok(), "{host}");
         }
     }
 
@@ -197,11 +188,7 @@ mod tests {
             "https://user:pw@example.com/",
             "https://user@example.com/",
         ] {
-            assert_eq!(
-                gate(&Url::parse(url).unwrap(), true).unwrap_err().code(),
-                Code::SourceConfig,
-                "{url}"
-            );
+            assert_eq!(gate(&Url::parse(url).unwrap(), true).unwrap_err().code(), Code::SourceConfig, "{url}");
         }
     }
 }

@@ -80,30 +80,15 @@ fn wait(headers: &HeaderMap, now: Instant) -> u64 {
 /// What an API says about an error, in the places where APIs say it.
 fn message(body: &[u8]) -> Option<String> {
     let root: &RawValue = serde_json::from_slice(body).ok()?;
-    let text = [
-        "message",
-        "error.message",
-        "error_description",
-        "error",
-        "detail",
-        "title",
-    ]
-    .iter()
-    .find_map(|path| {
-        extract::at(root, path)
-            .ok()
-            .filter(|raw| extract::kind(raw) == "a text")
-            .and_then(extract::scalar)
-    })?;
+    let text =
+        ["message", "error.message", "error_description", "error", "detail", "title"].iter().find_map(|path| {
+            extract::at(root, path).ok().filter(|raw| extract::kind(raw) == "a text").and_then(extract::scalar)
+        })?;
     Some(shortened(&text))
 }
 
 fn shortened(text: &str) -> String {
-    let clean: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(QUOTED)
-        .collect();
+    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(QUOTED).collect();
     clean.trim().trim_end_matches('.').to_owned()
 }
 
@@ -112,11 +97,8 @@ fn shortened(text: &str) -> String {
 /// # Errors
 /// `HK0504` when it is none, `HK0510` when it ends early.
 pub fn json<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<&'a RawValue> {
-    let content_type: String = header(headers, CONTENT_TYPE.as_str())
-        .unwrap_or("none given")
-        .chars()
-        .take(60)
-        .collect();
+    let content_type: String =
+        header(headers, CONTENT_TYPE.as_str()).unwrap_or("none given").chars().take(60).collect();
     let not_json = |why: &str| Error::new(Code::HttpNotJson, format!("{why} (content type: {content_type})"));
     if content_type.starts_with("text/html") || content_type.contains("xhtml") {
         return Err(not_json("the answer is a web page"));
@@ -129,16 +111,9 @@ pub fn json<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<&'a RawValue> {
     }
     serde_json::from_str(text).map_err(|e| {
         if e.is_eof() {
-            Error::new(
-                Code::HttpTruncated,
-                format!("the answer's JSON ends in the middle, after {} bytes", text.len()),
-            )
+            Error::new(Code::HttpTruncated, format!("the answer's JSON ends in the middle, after {} bytes", text.len()))
         } else {
-            not_json(&format!(
-                "the answer is not JSON at line {}, column {}",
-                e.line(),
-                e.column()
-            ))
+            not_json(&format!("the answer is not JSON at line {}, column {}", e.line(), e.column()))
         }
     })
 }
@@ -148,10 +123,7 @@ pub fn graphql_failure(root: &RawValue, quote: &dyn Fn(&str) -> String) -> Optio
     let errors = extract::items(extract::at(root, "errors").ok()?)?;
     let first = errors.first()?;
     let text = |path: &str| {
-        extract::at(first, path)
-            .ok()
-            .filter(|raw| extract::kind(raw) == "a text")
-            .and_then(extract::scalar)
+        extract::at(first, path).ok().filter(|raw| extract::kind(raw) == "a text").and_then(extract::scalar)
     };
     if ["type", "extensions.code"]
         .iter()
@@ -164,10 +136,7 @@ pub fn graphql_failure(root: &RawValue, quote: &dyn Fn(&str) -> String) -> Optio
         );
     }
     let said = text("message").map_or_else(|| "without a message".to_owned(), |m| quote(&shortened(&m)));
-    Some(Error::new(
-        Code::HttpStatus,
-        format!("status 200 with {} GraphQL errors: {said}", errors.len()),
-    ))
+    Some(Error::new(Code::HttpStatus, format!("status 200 with {} GraphQL errors: {said}", errors.len())))
 }
 
 #[cfg(test)]
@@ -175,10 +144,7 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(k, v)| (k.parse::<reqwest::header::HeaderName>().unwrap(), v.parse().unwrap()))
-            .collect()
+        pairs.iter().map(|(k, v)| (k.parse::<reqwest::header::HeaderName>().unwrap(), v.parse().unwrap())).collect()
     }
 
     fn kind(status: u16, pairs: &[(&str, &str)]) -> (Code, Kind) {
@@ -195,11 +161,7 @@ mod tests {
             (401, &[], (Code::SourceAuth, Kind::AuthExpired)),
             (401, &[("retry-after", "3")], (Code::SourceAuth, Kind::AuthExpired)),
             (403, &[], (Code::SourceAuth, Kind::AuthExpired)),
-            (
-                403,
-                &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1445412480")],
-                limited(60),
-            ),
+            (403, &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1445412480")], limited(60)),
             (
                 403,
                 &[("x-ratelimit-remaining", "7"), ("x-ratelimit-reset", "1445412480")],
@@ -213,11 +175,7 @@ mod tests {
             (429, &[("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT")], limited(60)),
             (429, &[("retry-after", "Wed, 21 Oct 2015 07:00:00 GMT")], limited(0)),
             (429, &[("retry-after", "soon")], limited(0)),
-            (
-                429,
-                &[("ratelimit-remaining", "0"), ("ratelimit-reset", "30")],
-                limited(30),
-            ),
+            (429, &[("ratelimit-remaining", "0"), ("ratelimit-reset", "30")], limited(30)),
             (500, &[("retry-after", "5")], (Code::HttpUnavailable, Kind::Transient)),
             (502, &[], (Code::HttpUnavailable, Kind::Transient)),
             (503, &[], (Code::HttpUnavailable, Kind::Transient)),
@@ -241,9 +199,7 @@ mod tests {
     #[test]
     fn bodies_that_are_not_json() {
         let code = |content_type: &str, body: &[u8]| {
-            json(&headers(&[("content-type", content_type)]), body)
-                .map(|r| r.get().to_owned())
-                .map_err(|e| e.code())
+            json(&headers(&[("content-type", content_type)]), body).map(|r| r.get().to_owned()).map_err(|e| e.code())
         };
         assert_eq!(code("text/html; charset=utf-8", b"<html>"), Err(Code::HttpNotJson));
         assert_eq!(code("application/json", b"<html>"), Err(Code::HttpNotJson));

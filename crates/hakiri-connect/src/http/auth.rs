@@ -60,18 +60,12 @@ pub fn apply(
 ) -> Result<()> {
     match auth {
         Auth::Bearer(bearer) => {
-            headers.insert(
-                AUTHORIZATION,
-                hidden(&format!("Bearer {}", secrets.resolve_text(bearer)?))?,
-            );
+            headers.insert(AUTHORIZATION, hidden(&format!("Bearer {}", secrets.resolve_text(bearer)?))?);
         }
         Auth::Basic(basic) => {
             headers.insert(
                 AUTHORIZATION,
-                basic_header(
-                    &secrets.resolve_text(&basic.username)?,
-                    &secrets.resolve_text(&basic.password)?,
-                )?,
+                basic_header(&secrets.resolve_text(&basic.username)?, &secrets.resolve_text(&basic.password)?)?,
             );
         }
         Auth::ApiKey(key) => {
@@ -94,11 +88,8 @@ pub fn apply(
 
 fn hidden(text: &str) -> Result<HeaderValue> {
     let mut value = HeaderValue::from_str(text).map_err(|_| {
-        Error::new(
-            Code::SourceConfig,
-            "a secret holds characters that cannot stand in a header",
-        )
-        .with_hint("look for a line break at its end")
+        Error::new(Code::SourceConfig, "a secret holds characters that cannot stand in a header")
+            .with_hint("look for a line break at its end")
     })?;
     value.set_sensitive(true);
     Ok(value)
@@ -110,15 +101,9 @@ fn basic_header(name: &str, password: &str) -> Result<HeaderValue> {
 
 /// Sets one parameter, in place of any that has its name: a next-page URL may or may not repeat it.
 pub fn set_param(url: &mut Url, name: &str, value: &str) {
-    let kept: Vec<(String, String)> = url
-        .query_pairs()
-        .filter(|(k, _)| k != name)
-        .map(|(k, v)| (k.into_owned(), v.into_owned()))
-        .collect();
-    url.query_pairs_mut()
-        .clear()
-        .extend_pairs(kept)
-        .append_pair(name, value);
+    let kept: Vec<(String, String)> =
+        url.query_pairs().filter(|(k, _)| k != name).map(|(k, v)| (k.into_owned(), v.into_owned())).collect();
+    url.query_pairs_mut().clear().extend_pairs(kept).append_pair(name, value);
 }
 
 /// The form and headers of a request for a token. `rotated` is the refresh token that the server gave last.
@@ -134,19 +119,14 @@ pub fn token_request(oauth: &Oauth2, rotated: Option<&str>, secrets: &Secrets) -
         }
         Grant::RefreshToken => {
             let own = secrets.resolve_text(oauth.refresh_token.as_deref().unwrap_or_default())?;
-            form.append_pair("grant_type", "refresh_token")
-                .append_pair("refresh_token", rotated.unwrap_or(&own));
+            form.append_pair("grant_type", "refresh_token").append_pair("refresh_token", rotated.unwrap_or(&own));
         }
     }
     if let Some(scope) = &oauth.scope {
         form.append_pair("scope", scope);
     }
     let id = secrets.resolve_text(&oauth.client_id)?;
-    let secret = oauth
-        .client_secret
-        .as_deref()
-        .map(|s| secrets.resolve_text(s))
-        .transpose()?;
+    let secret = oauth.client_secret.as_deref().map(|s| secrets.resolve_text(s)).transpose()?;
     match oauth.client_auth {
         ClientAuth::Body => {
             form.append_pair("client_id", &id);
@@ -157,16 +137,10 @@ pub fn token_request(oauth: &Oauth2, rotated: Option<&str>, secrets: &Secrets) -
         ClientAuth::Basic => {
             // RFC 6749, section 2.3.1: both are form-encoded before they are joined.
             let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-            headers.insert(
-                AUTHORIZATION,
-                basic_header(&encode(&id), &encode(secret.as_deref().unwrap_or_default()))?,
-            );
+            headers.insert(AUTHORIZATION, basic_header(&encode(&id), &encode(secret.as_deref().unwrap_or_default()))?);
         }
     }
-    headers.insert(
-        reqwest::header::CONTENT_TYPE,
-        HeaderValue::from_static("application/x-www-form-urlencoded"),
-    );
+    headers.insert(reqwest::header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
     Ok((form.finish().into_bytes(), headers))
 }
 
@@ -175,27 +149,12 @@ pub fn token_request(oauth: &Oauth2, rotated: Option<&str>, secrets: &Secrets) -
 /// # Errors
 /// `HK0404` when it holds none.
 pub fn token_answer(root: &RawValue, now: Instant) -> Result<Token> {
-    let text = |path: &str| {
-        extract::at(root, path)
-            .ok()
-            .and_then(extract::scalar)
-            .filter(|t| !t.is_empty())
-    };
+    let text = |path: &str| extract::at(root, path).ok().and_then(extract::scalar).filter(|t| !t.is_empty());
     let access = text("access_token")
         .ok_or_else(|| Error::new(Code::SourceAuth, "the token endpoint's answer has no `access_token`"))?;
-    let seconds = text("expires_in")
-        .and_then(|t| t.parse::<f64>().ok())
-        .map_or(DEFAULT_SECONDS, |s| s as i64);
-    let used = if seconds > 2 * SLACK_SECONDS {
-        seconds - SLACK_SECONDS
-    } else {
-        seconds / 2
-    };
-    Ok(Token {
-        access,
-        refresh: text("refresh_token"),
-        until: now.plus_millis(used.saturating_mul(1_000)),
-    })
+    let seconds = text("expires_in").and_then(|t| t.parse::<f64>().ok()).map_or(DEFAULT_SECONDS, |s| s as i64);
+    let used = if seconds > 2 * SLACK_SECONDS { seconds - SLACK_SECONDS } else { seconds / 2 };
+    Ok(Token { access, refresh: text("refresh_token"), until: now.plus_millis(used.saturating_mul(1_000)) })
 }
 
 /// The error of a token endpoint that refused: its standard error word, nothing else it said.
@@ -205,11 +164,8 @@ pub fn token_failure(status: u16, body: &[u8]) -> Error {
         .and_then(|root| extract::at(root, "error").ok().and_then(extract::scalar))
         .filter(|word| word.len() <= 40 && word.chars().all(|c| c.is_ascii_lowercase() || c == '_'));
     let said = word.map(|w| format!(" ({w})")).unwrap_or_default();
-    Error::new(
-        Code::SourceAuth,
-        format!("the token endpoint answered with status {status}{said}"),
-    )
-    .with_kind(Kind::AuthExpired)
+    Error::new(Code::SourceAuth, format!("the token endpoint answered with status {status}{said}"))
+        .with_kind(Kind::AuthExpired)
 }
 
 #[cfg(test)]
@@ -218,26 +174,9 @@ mod tests {
 
     #[test]
     fn tokens_are_renewed_before_they_expire() {
-        let read = |text: &str| {
-            token_answer(
-                &RawValue::from_string(text.to_owned()).unwrap(),
-                Instant::from_millis(0),
-            )
-        };
-        assert_eq!(
-            read(r#"{"access_token":"t","expires_in":3600}"#)
-                .unwrap()
-                .until
-                .millis(),
-            3_540_000
-        );
-        assert_eq!(
-            read(r#"{"access_token":"t","expires_in":"100"}"#)
-                .unwrap()
-                .until
-                .millis(),
-            50_000
-        );
+        let read = |text: &str| token_answer(&RawValue::from_string(text.to_owned()).unwrap(), Instant::from_millis(0));
+        assert_eq!(read(r#"{"access_token":"t","expires_in":3600}"#).unwrap().until.millis(), 3_540_000);
+        assert_eq!(read(r#"{"access_token":"t","expires_in":"100"}"#).unwrap().until.millis(), 50_000);
         assert_eq!(read(r#"{"access_token":"t"}"#).unwrap().until.millis(), 3_540_000);
         assert_eq!(read(r#"{"token":"t"}"#).err().unwrap().code(), Code::SourceAuth);
     }

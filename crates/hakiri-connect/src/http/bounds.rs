@@ -65,10 +65,7 @@ pub fn of_tree(site: &Site, wanted: &BTreeMap<usize, Wanted<'_>>) -> Result<BTre
                 bounds = write(incremental, &window)?;
             }
             if bounds.lower.is_none() {
-                bounds.lower = incremental
-                    .initial
-                    .as_ref()
-                    .map(|v| serde_json::to_value(v).unwrap_or(Value::Null));
+                bounds.lower = incremental.initial.as_ref().map(|v| serde_json::to_value(v).unwrap_or(Value::Null));
             }
         }
         out.insert(node, bounds);
@@ -83,8 +80,7 @@ fn joint_window(site: &Site, node: usize, field: &str, wanted: &BTreeMap<usize, 
         let follows = if table == node {
             want.incremental == Some(field)
         } else if site.is_below(table, node) {
-            want.incremental
-                .is_some_and(|column| site.inherited(table, column, node).as_deref() == Some(field))
+            want.incremental.is_some_and(|column| site.inherited(table, column, node).as_deref() == Some(field))
         } else {
             continue;
         };
@@ -107,10 +103,9 @@ fn union(a: &Window, b: &Window) -> Option<Window> {
         _ => None,
     };
     match (a, b) {
-        (Window::HalfOpen { lo: x, hi: p }, Window::HalfOpen { lo: y, hi: q }) => Some(Window::HalfOpen {
-            lo: lower(x, y),
-            hi: pick(p, q, Ordering::Greater)?,
-        }),
+        (Window::HalfOpen { lo: x, hi: p }, Window::HalfOpen { lo: y, hi: q }) => {
+            Some(Window::HalfOpen { lo: lower(x, y), hi: pick(p, q, Ordering::Greater)? })
+        }
         (Window::Above { lo: x, hi: p }, Window::Above { lo: y, hi: q }) => {
             let hi = match (p, q) {
                 (Some(p), Some(q)) => Some(pick(p, q, Ordering::Greater)?),
@@ -131,30 +126,17 @@ pub fn write(incremental: &Incremental, window: &Window) -> Result<Bounds> {
     Ok(match window {
         Window::Everything => Bounds::default(),
         Window::HalfOpen { lo, hi } => Bounds {
-            lower: lo
-                .as_ref()
-                .map(|lo| position(lo, format, Side::BelowInclusive))
-                .transpose()?,
+            lower: lo.as_ref().map(|lo| position(lo, format, Side::BelowInclusive)).transpose()?,
             upper: Some(position(hi, format, Side::AboveExclusive)?),
         },
         Window::Above { lo, hi } => Bounds {
             // The position itself is already one below the first that is wanted.
-            lower: lo
-                .as_ref()
-                .map(|lo| position(lo, format, Side::BelowExclusive))
-                .transpose()?,
-            upper: hi
-                .as_ref()
-                .map(|hi| position(hi, format, Side::AboveInclusive))
-                .transpose()?,
+            lower: lo.as_ref().map(|lo| position(lo, format, Side::BelowExclusive)).transpose()?,
+            upper: hi.as_ref().map(|hi| position(hi, format, Side::AboveInclusive)).transpose()?,
         },
-        Window::After { position: at } => Bounds {
-            lower: at
-                .as_ref()
-                .map(|at| position(at, format, Side::BelowExclusive))
-                .transpose()?,
-            upper: None,
-        },
+        Window::After { position: at } => {
+            Bounds { lower: at.as_ref().map(|at| position(at, format, Side::BelowExclusive)).transpose()?, upper: None }
+        }
     })
 }
 
@@ -169,11 +151,10 @@ enum Side {
 fn position(cursor: &Cursor, format: BoundFormat, side: Side) -> Result<Value> {
     match cursor {
         Cursor::Integer { value } => match format {
-            BoundFormat::Rfc3339 | BoundFormat::Date => Err(Error::new(
-                Code::SourceConfig,
-                "an integer cursor cannot be sent as a date or time",
-            )
-            .with_hint("set incremental.format = \"integer\", \"unix\" or \"unix_ms\"")),
+            BoundFormat::Rfc3339 | BoundFormat::Date => {
+                Err(Error::new(Code::SourceConfig, "an integer cursor cannot be sent as a date or time")
+                    .with_hint("set incremental.format = \"integer\", \"unix\" or \"unix_ms\""))
+            }
             _ => Ok(Value::from(match side {
                 Side::BelowInclusive => value.saturating_sub(1),
                 Side::AboveInclusive => value.saturating_add(1),
@@ -201,11 +182,7 @@ fn position(cursor: &Cursor, format: BoundFormat, side: Side) -> Result<Value> {
             };
             Ok(match format {
                 BoundFormat::Rfc3339 | BoundFormat::Text => {
-                    let shape = if *utc {
-                        "%Y-%m-%dT%H:%M:%SZ"
-                    } else {
-                        "%Y-%m-%dT%H:%M:%S"
-                    };
+                    let shape = if *utc { "%Y-%m-%dT%H:%M:%SZ" } else { "%Y-%m-%dT%H:%M:%S" };
                     Value::String(time()?.format(shape).to_string())
                 }
                 BoundFormat::Date => Value::String(time()?.format("%Y-%m-%d").to_string()),
@@ -213,10 +190,7 @@ fn position(cursor: &Cursor, format: BoundFormat, side: Side) -> Result<Value> {
             })
         }
         Cursor::Text { value } | Cursor::Opaque { value } => Ok(Value::String(value.clone())),
-        Cursor::Stored { .. } => Err(Error::new(
-            Code::SourceConfig,
-            "a stored cursor cannot be sent to an API",
-        )),
+        Cursor::Stored { .. } => Err(Error::new(Code::SourceConfig, "a stored cursor cannot be sent to an API")),
     }
 }
 
@@ -226,95 +200,43 @@ mod tests {
     use serde_json::json;
 
     fn incremental(format: BoundFormat) -> Incremental {
-        Incremental {
-            field: "f".into(),
-            param: None,
-            upper_param: None,
-            format,
-            initial: None,
-            kind: None,
-        }
+        Incremental { field: "f".into(), param: None, upper_param: None, format, initial: None, kind: None }
     }
 
     #[test]
     fn bounds_are_rounded_outwards() {
-        let ts = |millis: i128, utc| Cursor::Timestamp {
-            nanos: millis * 1_000_000,
-            utc,
-        };
-        let window = Window::HalfOpen {
-            lo: Some(ts(1_700_000_000_500, true)),
-            hi: ts(1_700_000_100_001, true),
-        };
+        let ts = |millis: i128, utc| Cursor::Timestamp { nanos: millis * 1_000_000, utc };
+        let window = Window::HalfOpen { lo: Some(ts(1_700_000_000_500, true)), hi: ts(1_700_000_100_001, true) };
         let both = |format| {
             let b = write(&incremental(format), &window).unwrap();
             (b.lower.unwrap(), b.upper.unwrap())
         };
-        assert_eq!(
-            both(BoundFormat::Rfc3339),
-            (json!("2023-11-14T22:13:19Z"), json!("2023-11-14T22:15:01Z"))
-        );
+        assert_eq!(both(BoundFormat::Rfc3339), (json!("2023-11-14T22:13:19Z"), json!("2023-11-14T22:15:01Z")));
         assert_eq!(both(BoundFormat::Unix), (json!(1_699_999_999), json!(1_700_000_101)));
-        assert_eq!(
-            both(BoundFormat::UnixMs),
-            (json!(1_700_000_000_499_i64), json!(1_700_000_100_001_i64))
-        );
+        assert_eq!(both(BoundFormat::UnixMs), (json!(1_700_000_000_499_i64), json!(1_700_000_100_001_i64)));
         assert_eq!(both(BoundFormat::Date), (json!("2023-11-13"), json!("2023-11-15")));
-        let local = Window::HalfOpen {
-            lo: None,
-            hi: ts(0, false),
-        };
+        let local = Window::HalfOpen { lo: None, hi: ts(0, false) };
         assert_eq!(
             write(&incremental(BoundFormat::Rfc3339), &local).unwrap(),
-            Bounds {
-                lower: None,
-                upper: Some(json!("1970-01-01T00:00:00"))
-            }
+            Bounds { lower: None, upper: Some(json!("1970-01-01T00:00:00")) }
         );
-        let before = Window::HalfOpen {
-            lo: Some(ts(-1, true)),
-            hi: ts(0, true),
-        };
-        assert_eq!(
-            write(&incremental(BoundFormat::Unix), &before).unwrap().lower,
-            Some(json!(-2))
-        );
+        let before = Window::HalfOpen { lo: Some(ts(-1, true)), hi: ts(0, true) };
+        assert_eq!(write(&incremental(BoundFormat::Unix), &before).unwrap().lower, Some(json!(-2)));
     }
 
     #[test]
     fn sequences_and_texts() {
         let int = |value| Some(Cursor::Integer { value });
-        let b = write(
-            &incremental(BoundFormat::Integer),
-            &Window::Above { lo: int(7), hi: int(9) },
-        )
-        .unwrap();
+        let b = write(&incremental(BoundFormat::Integer), &Window::Above { lo: int(7), hi: int(9) }).unwrap();
+        assert_eq!(b, Bounds { lower: Some(json!(7)), upper: Some(json!(10)) });
         assert_eq!(
-            b,
-            Bounds {
-                lower: Some(json!(7)),
-                upper: Some(json!(10))
-            }
-        );
-        assert_eq!(
-            write(
-                &incremental(BoundFormat::Rfc3339),
-                &Window::Above { lo: int(7), hi: None }
-            )
-            .unwrap_err()
-            .code(),
+            write(&incremental(BoundFormat::Rfc3339), &Window::Above { lo: int(7), hi: None }).unwrap_err().code(),
             Code::SourceConfig
         );
-        let text = Window::Above {
-            lo: Some(Cursor::Text { value: "k".into() }),
-            hi: None,
-        };
+        let text = Window::Above { lo: Some(Cursor::Text { value: "k".into() }), hi: None };
         assert_eq!(
             write(&incremental(BoundFormat::Text), &text).unwrap(),
-            Bounds {
-                lower: Some(json!("k")),
-                upper: None
-            }
+            Bounds { lower: Some(json!("k")), upper: None }
         );
     }
 }

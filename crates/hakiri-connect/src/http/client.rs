@@ -131,9 +131,7 @@ impl Client {
                     let token = self.token.lock().await.as_ref().map(|t| t.access.clone());
                     let quote = |text: &str| {
                         let text = ctx.secrets.redact(text);
-                        token
-                            .iter()
-                            .fold(text, |text, token| text.replace(token.as_str(), "[secret]"))
+                        token.iter().fold(text, |text, token| text.replace(token.as_str(), "[secret]"))
                     };
                     answer::failure(answer.status, &answer.headers, &answer.body, ctx.clock.now(), &quote)
                 }
@@ -142,11 +140,7 @@ impl Client {
             let wait = match error.kind() {
                 Kind::Transient => hiccups.next().copied(),
                 Kind::RateLimited { seconds } => {
-                    let wait = if seconds == 0 {
-                        blind.next().copied()
-                    } else {
-                        Some(seconds.saturating_mul(1_000))
-                    };
+                    let wait = if seconds == 0 { blind.next().copied() } else { Some(seconds.saturating_mul(1_000)) };
                     let wait = wait.filter(|wait| spent.waited.saturating_add(*wait) <= self.patience.rate_limit);
                     spent.waited += wait.unwrap_or(0);
                     wait
@@ -165,10 +159,7 @@ impl Client {
 
     /// One attempt with its redirects.
     async fn attempt(&self, call: &Call<'_>, ctx: &SourceContext, spent: &mut Spent) -> Result<Answer> {
-        let auth = self
-            .auth
-            .as_ref()
-            .filter(|auth| !self.auth_optional || auth::available(auth, &ctx.secrets));
+        let auth = self.auth.as_ref().filter(|auth| !self.auth_optional || auth::available(auth, &ctx.secrets));
         let token = match auth {
             Some(Auth::Oauth2(_)) => Some(self.token(ctx, spent).await?),
             _ => None,
@@ -176,24 +167,13 @@ impl Client {
         let mut url = call.url.clone();
         for _ in 0..=MAX_REDIRECTS {
             let mut headers = call.headers.clone();
-            headers
-                .entry(ACCEPT)
-                .or_insert(HeaderValue::from_static("application/json"));
+            headers.entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
             let mut target = url.clone();
             if let Some(auth) = auth {
                 auth::apply(auth, token.as_deref(), &mut target, &mut headers, &ctx.secrets)?;
             }
-            let answer = self
-                .exchange(
-                    &call.method,
-                    target,
-                    headers,
-                    call.body.clone(),
-                    self.max_bytes,
-                    ctx,
-                    spent,
-                )
-                .await?;
+            let answer =
+                self.exchange(&call.method, target, headers, call.body.clone(), self.max_bytes, ctx, spent).await?;
             let Some(location) = redirect(&answer) else {
                 return Ok(answer);
             };
@@ -205,10 +185,7 @@ impl Client {
             }
             url = self.follow(&url, &location)?;
         }
-        Err(Error::new(
-            Code::HttpRedirect,
-            format!("more than {MAX_REDIRECTS} redirects"),
-        ))
+        Err(Error::new(Code::HttpRedirect, format!("more than {MAX_REDIRECTS} redirects")))
     }
 
     /// Checks a URL that the API gave (a redirect, a next page) against the one it was given for.
@@ -216,37 +193,24 @@ impl Client {
     /// # Errors
     /// `HK0508` for a private address, `HK0509` for another host or less protection.
     pub fn follow(&self, from: &Url, to: &str) -> Result<Url> {
-        let next = from
-            .join(to)
-            .map_err(|_| Error::new(Code::HttpRedirect, "the API gave a URL that cannot be read"))?;
+        let next =
+            from.join(to).map_err(|_| Error::new(Code::HttpRedirect, "the API gave a URL that cannot be read"))?;
         address::gate(&next, self.allow_private)?;
         let host = next.host_str().unwrap_or_default().to_owned();
         if next.host() != from.host() {
-            return Err(Error::new(
-                Code::HttpRedirect,
-                format!("the API leads to another host, {host}"),
-            ));
+            return Err(Error::new(Code::HttpRedirect, format!("the API leads to another host, {host}")));
         }
         let upgraded = from.scheme() == "http" && next.scheme() == "https";
         if from.scheme() == "https" && next.scheme() == "http" {
-            return Err(Error::new(
-                Code::HttpRedirect,
-                format!("the API leads from https to http on {host}"),
-            ));
+            return Err(Error::new(Code::HttpRedirect, format!("the API leads from https to http on {host}")));
         }
         if !upgraded && next.port_or_known_default() != from.port_or_known_default() {
-            return Err(Error::new(
-                Code::HttpRedirect,
-                format!("the API leads to another port of {host}"),
-            ));
+            return Err(Error::new(Code::HttpRedirect, format!("the API leads to another port of {host}")));
         }
         Ok(next)
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of one request, from two callers that share nothing else"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request, from two callers that share nothing else")]
     async fn exchange(
         &self,
         method: &Method,
@@ -267,12 +231,7 @@ impl Client {
         let host = url.host_str().unwrap_or_default().to_owned();
         let mut response = request.send().await.map_err(|e| unreachable(&e, &host, ctx))?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let too_large = || {
-            Error::new(
-                Code::HttpTooLarge,
-                format!("the answer is larger than {max_bytes} bytes"),
-            )
-        };
+        let too_large = || Error::new(Code::HttpTooLarge, format!("the answer is larger than {max_bytes} bytes"));
         if response.content_length().is_some_and(|length| length > max_bytes) {
             return Err(too_large());
         }
@@ -288,10 +247,7 @@ impl Client {
                     body.extend_from_slice(&chunk);
                 }
                 Err(e) if e.is_timeout() => {
-                    return Err(Error::new(
-                        Code::HttpUnavailable,
-                        "time ran out in the middle of the answer",
-                    ));
+                    return Err(Error::new(Code::HttpUnavailable, "time ran out in the middle of the answer"));
                 }
                 Err(_) => {
                     return Err(Error::new(
@@ -301,12 +257,7 @@ impl Client {
                 }
             }
         }
-        Ok(Answer {
-            status,
-            headers,
-            body,
-            url,
-        })
+        Ok(Answer { status, headers, body, url })
     }
 
     fn http(&self) -> Result<&reqwest::Client> {
@@ -321,12 +272,7 @@ impl Client {
             .connect_timeout(CONNECT.min(self.timeout))
             .timeout(self.timeout)
             .build()
-            .map_err(|e| {
-                Error::new(
-                    Code::Internal,
-                    format!("the HTTP client cannot be made: {}", deepest(&e)),
-                )
-            })?;
+            .map_err(|e| Error::new(Code::Internal, format!("the HTTP client cannot be made: {}", deepest(&e))))?;
         Ok(self.http.get_or_init(|| http))
     }
 
@@ -337,10 +283,8 @@ impl Client {
         }
         let now = ctx.clock.now().millis();
         let turn = |next: i64| Some(next.max(now).saturating_add(self.interval_millis));
-        let mine = self
-            .next_slot
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, turn)
-            .map_or(now, |next| next.max(now));
+        let mine =
+            self.next_slot.fetch_update(Ordering::SeqCst, Ordering::SeqCst, turn).map_or(now, |next| next.max(now));
         pause(ctx, Duration::from_millis(mine.saturating_sub(now).unsigned_abs())).await
     }
 
@@ -357,19 +301,11 @@ impl Client {
         let url = Url::parse(&ctx.secrets.resolve_text(&oauth.token_url)?)
             .map_err(|_| Error::new(Code::SourceConfig, "auth.oauth2.token_url: not a URL"))?;
         let (body, headers) = auth::token_request(oauth, rotated.as_deref(), &ctx.secrets)?;
-        let answer = self
-            .exchange(&Method::POST, url, headers, Some(body), TOKEN_BYTES, ctx, spent)
-            .await?;
+        let answer = self.exchange(&Method::POST, url, headers, Some(body), TOKEN_BYTES, ctx, spent).await?;
         match answer.status {
             200..300 => {}
             408 | 425 | 429 | 500..600 => {
-                return Err(answer::failure(
-                    answer.status,
-                    &answer.headers,
-                    b"",
-                    ctx.clock.now(),
-                    &|_| String::new(),
-                ));
+                return Err(answer::failure(answer.status, &answer.headers, b"", ctx.clock.now(), &|_| String::new()));
             }
             300..400 => return Err(Error::new(Code::HttpRedirect, "the token endpoint leads elsewhere")),
             status => return Err(auth::token_failure(status, &answer.body)),
@@ -437,9 +373,5 @@ fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
         here = next;
     }
     let text = here.to_string();
-    if text.contains("://") {
-        "the connection failed".to_owned()
-    } else {
-        text
-    }
+    if text.contains("://") { "the connection failed".to_owned() } else { text }
 }

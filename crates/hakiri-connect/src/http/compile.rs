@@ -101,11 +101,7 @@ impl Site {
     pub fn inherited(&self, node: usize, column: &str, above: usize) -> Option<String> {
         let parent = self.nodes[node].parent?;
         let field = self.nodes[node].resource.include.get(column)?;
-        if parent == above {
-            Some(field.clone())
-        } else {
-            self.inherited(parent, field, above)
-        }
+        if parent == above { Some(field.clone()) } else { self.inherited(parent, field, above) }
     }
 
     /// How many resources are above one.
@@ -143,18 +139,10 @@ pub fn compile(config: HttpConfig) -> Result<Site> {
         Some(text) => hakiri_core::schedule::parse_duration(text)
             .ok()
             .filter(|ms| *ms > 0)
-            .ok_or_else(|| {
-                wrong(
-                    format!("timeout: `{text}` is not a duration"),
-                    "write for example 30s or 5m",
-                )
-            })?,
+            .ok_or_else(|| wrong(format!("timeout: `{text}` is not a duration"), "write for example 30s or 5m"))?,
     };
     if config.resources.is_empty() {
-        return Err(wrong(
-            "resources: there is none",
-            "describe at least one, with a `path`",
-        ));
+        return Err(wrong("resources: there is none", "describe at least one, with a `path`"));
     }
     let names: Vec<String> = config.resources.keys().cloned().collect();
     let mut nodes = Vec::with_capacity(names.len());
@@ -165,14 +153,7 @@ pub fn compile(config: HttpConfig) -> Result<Site> {
         |count: Option<u32>, period: i64| count.map_or(0, |n| (period + i64::from(n.max(1)) - 1) / i64::from(n.max(1)));
     let interval_millis = interval(config.requests_per_second, 1_000).max(interval(config.requests_per_minute, 60_000));
     let max_bytes = config.max_response_bytes.unwrap_or(MAX_RESPONSE_BYTES).max(1);
-    let mut site = Site {
-        base,
-        nodes,
-        timeout_millis: timeout.unsigned_abs(),
-        max_bytes,
-        interval_millis,
-        config,
-    };
+    let mut site = Site { base, nodes, timeout_millis: timeout.unsigned_abs(), max_bytes, interval_millis, config };
     connect(&mut site)?;
     Ok(site)
 }
@@ -182,18 +163,11 @@ fn check_base(config: &HttpConfig) -> Result<String> {
     let has_reference = references(&base).iter().any(|p| matches!(p, secret::Piece::Name(_)));
     if !has_reference {
         // The parser's message is not shown: it may hold the text, and the text a password.
-        let url = Url::parse(&base).map_err(|e| {
-            wrong(
-                format!("base_url: not a URL ({e})"),
-                "write for example https://api.example.com/v1",
-            )
-        })?;
+        let url = Url::parse(&base)
+            .map_err(|e| wrong(format!("base_url: not a URL ({e})"), "write for example https://api.example.com/v1"))?;
         super::address::gate(&url, true).map_err(|e| wrong(format!("base_url: {e}"), e.hint().to_owned()))?;
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(wrong(
-                "base_url: has a query or a fragment",
-                "move the parameters to `params`",
-            ));
+            return Err(wrong("base_url: has a query or a fragment", "move the parameters to `params`"));
         }
     }
     Ok(base)
@@ -217,13 +191,7 @@ fn check_auth(auth: Option<&Auth>) -> Result<()> {
 
 fn check_headers(config: &HttpConfig) -> Result<()> {
     for name in config.headers.keys() {
-        let fixed = [
-            "host",
-            "content-length",
-            "transfer-encoding",
-            "connection",
-            "accept-encoding",
-        ];
+        let fixed = ["host", "content-length", "transfer-encoding", "connection", "accept-encoding"];
         if reqwest::header::HeaderName::from_bytes(name.as_bytes()).is_err()
             || fixed.contains(&name.to_ascii_lowercase().as_str())
         {
@@ -235,36 +203,20 @@ fn check_headers(config: &HttpConfig) -> Result<()> {
 
 fn node(config: &HttpConfig, names: &[String], name: &str, resource: &Resource) -> Result<Node> {
     let key = |rest: &str| format!("resources.{name}.{rest}");
-    if name.is_empty()
-        || !name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
-    {
-        return Err(wrong(
-            format!("resources: `{name}` is not a name"),
-            "use letters, digits, `_` and `-`",
-        ));
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')) {
+        return Err(wrong(format!("resources: `{name}` is not a name"), "use letters, digits, `_` and `-`"));
     }
     if resource.path.contains(['?', '#']) {
-        return Err(wrong(
-            format!("{} has a query or a fragment", key("path")),
-            "move the parameters to `params`",
-        ));
+        return Err(wrong(format!("{} has a query or a fragment", key("path")), "move the parameters to `params`"));
     }
     if resource.path.split('/').any(|s| matches!(s, "." | "..")) {
-        return Err(wrong(
-            format!("{} has a segment `.` or `..`", key("path")),
-            "write the path in full",
-        ));
+        return Err(wrong(format!("{} has a segment `.` or `..`", key("path")), "write the path in full"));
     }
     let path = slots(&resource.path, names, true)
         .map_err(|what| wrong(format!("{}: {what}", key("path")), "write {resource.field}"))?;
     let mut params = Vec::new();
-    for (param, value) in config
-        .params
-        .iter()
-        .filter(|(p, _)| !resource.params.contains_key(*p))
-        .chain(&resource.params)
+    for (param, value) in
+        config.params.iter().filter(|(p, _)| !resource.params.contains_key(*p)).chain(&resource.params)
     {
         let value = slots(&value.text(), names, false)
             .map_err(|what| wrong(format!("{}: {what}", key("params")), "write {resource.field}"))?;
@@ -288,10 +240,7 @@ fn node(config: &HttpConfig, names: &[String], name: &str, resource: &Resource) 
     if let Some(kind) = resource.incremental.as_ref().and_then(|i| i.kind)
         && kind == CursorKind::Opaque
     {
-        return Err(wrong(
-            format!("{} cannot be opaque", key("incremental.kind")),
-            "use timestamp, integer or text",
-        ));
+        return Err(wrong(format!("{} cannot be opaque", key("incremental.kind")), "use timestamp, integer or text"));
     }
     for status in &resource.skip_status {
         if !(400..600).contains(status) {
@@ -325,9 +274,7 @@ fn check_paginate(paginate: &Paginate, holes: &[String]) -> std::result::Result<
         if param.is_some() || holes.iter().any(|h| h == hole) {
             Ok(())
         } else {
-            Err(format!(
-                "`param` is missing, and no `{{{{{hole}}}}}` stands in the body"
-            ))
+            Err(format!("`param` is missing, and no `{{{{{hole}}}}}` stands in the body"))
         }
     };
     match paginate {
@@ -378,13 +325,7 @@ fn connect(site: &mut Site) -> Result<()> {
         .map(|node| {
             let slots = node.path.iter().chain(node.params.iter().flat_map(|(_, v)| v));
             let mut uses: Vec<(usize, String)> = slots
-                .filter_map(|s| {
-                    if let Slot::Field { node, field } = s {
-                        Some((*node, field.clone()))
-                    } else {
-                        None
-                    }
-                })
+                .filter_map(|s| if let Slot::Field { node, field } = s { Some((*node, field.clone())) } else { None })
                 .collect();
             let body = node.resource.body.as_ref().map(template::holes).unwrap_or_default();
             uses.extend(body.iter().filter_map(|hole| field_of(hole, &names)));
@@ -401,10 +342,7 @@ fn connect(site: &mut Site) -> Result<()> {
         used.sort_unstable();
         used.dedup();
         if !used.is_empty() {
-            let parent = used
-                .iter()
-                .copied()
-                .find(|p| used.iter().all(|u| u == p || site.is_below(*p, *u)));
+            let parent = used.iter().copied().find(|p| used.iter().all(|u| u == p || site.is_below(*p, *u)));
             site.nodes[node].parent = Some(parent.ok_or_else(|| {
                 let list: Vec<String> = used.iter().map(|i| format!("`{}`", names[*i])).collect();
                 wrong(

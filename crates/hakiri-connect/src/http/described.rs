@@ -84,10 +84,9 @@ impl Description {
             .iter()
             .map(|(name, option)| {
                 let mut schema = json!({ "description": option.about, "type": option.kind.name() });
-                for (key, value) in [
-                    ("default", option.default.clone()),
-                    ("examples", option.example.as_ref().map(|e| json!([e]))),
-                ] {
+                for (key, value) in
+                    [("default", option.default.clone()), ("examples", option.example.as_ref().map(|e| json!([e])))]
+                {
                     if let Some(value) = value {
                         schema[key] = value;
                     }
@@ -95,12 +94,7 @@ impl Description {
                 (name.clone(), schema)
             })
             .collect();
-        let required: Vec<&String> = self
-            .options
-            .iter()
-            .filter(|(_, o)| o.required)
-            .map(|(name, _)| name)
-            .collect();
+        let required: Vec<&String> = self.options.iter().filter(|(_, o)| o.required).map(|(name, _)| name).collect();
         json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
     }
 
@@ -130,13 +124,11 @@ impl Description {
         let mut values: BTreeMap<&str, Value> = BTreeMap::new();
         for (name, option) in &self.options {
             let wrong = |what: String| {
-                let hint = option.example.as_ref().map_or_else(
-                    || option.about.clone(),
-                    |e| format!("write for example {name} = \"{e}\""),
-                );
-                Error::new(Code::SourceConfig, what)
-                    .with_hint(hint)
-                    .at(format!("source.config.{name}"))
+                let hint = option
+                    .example
+                    .as_ref()
+                    .map_or_else(|| option.about.clone(), |e| format!("write for example {name} = \"{e}\""));
+                Error::new(Code::SourceConfig, what).with_hint(hint).at(format!("source.config.{name}"))
             };
             let value = match given.get(name).or(option.default.as_ref()) {
                 Some(value) => value,
@@ -181,8 +173,6 @@ fn is_segments(text: &str, count: usize) -> bool {
     parts.len() == count
         && parts.iter().all(|part| {
             !matches!(*part, "" | "." | "..")
-                && part
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+                && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
         })
 }

@@ -100,24 +100,18 @@ fn step<'a>(here: &'a RawValue, segment: &str, so_far: &str) -> Result<&'a RawVa
         if let Some((_, value)) = members.iter().rev().find(|(key, _)| key == segment) {
             return Ok(value);
         }
-        return Err(Miss::Absent {
-            path: so_far.to_owned(),
-            there: names(&members),
-        });
+        return Err(Miss::Absent { path: so_far.to_owned(), there: names(&members) });
     }
     if is_null(here) {
         return Err(Miss::Null);
     }
     if let (Ok(index), Some(items)) = (segment.parse::<usize>(), items(here)) {
-        return items.get(index).copied().ok_or_else(|| Miss::Absent {
-            path: so_far.to_owned(),
-            there: format!("{} items", items.len()),
-        });
+        return items
+            .get(index)
+            .copied()
+            .ok_or_else(|| Miss::Absent { path: so_far.to_owned(), there: format!("{} items", items.len()) });
     }
-    Err(Miss::Absent {
-        path: so_far.to_owned(),
-        there: kind(here).to_owned(),
-    })
+    Err(Miss::Absent { path: so_far.to_owned(), there: kind(here).to_owned() })
 }
 
 /// The records at a path; `*` stands for every item of an array. What the path ends at may be the array of records, or
@@ -140,10 +134,7 @@ pub fn records<'a>(root: &'a RawValue, path: &str) -> Result<Vec<&'a RawValue>, 
                 return Err(Miss::Null);
             }
             let Some(list) = items(list) else {
-                return Err(Miss::Absent {
-                    path: format!("{before}*"),
-                    there: kind(list).to_owned(),
-                });
+                return Err(Miss::Absent { path: format!("{before}*"), there: kind(list).to_owned() });
             };
             let after = after.trim_start_matches('.');
             let mut all = Vec::with_capacity(list.len());
@@ -163,11 +154,8 @@ fn names(members: &[(Cow<'_, str>, &RawValue)]) -> String {
     if members.is_empty() {
         return "no key at all".to_owned();
     }
-    let mut out: Vec<String> = members
-        .iter()
-        .take(12)
-        .map(|(key, _)| format!("`{}`", key.chars().take(40).collect::<String>()))
-        .collect();
+    let mut out: Vec<String> =
+        members.iter().take(12).map(|(key, _)| format!("`{}`", key.chars().take(40).collect::<String>())).collect();
     if members.len() > 12 {
         out.push(format!("{} more", members.len() - 12));
     }
@@ -241,13 +229,7 @@ mod tests {
         assert_eq!(records(&body, "n").unwrap_err(), Miss::Null);
         assert_eq!(records(&body, "n.x").unwrap_err(), Miss::Null);
         let miss = records(&body, "data.rows").unwrap_err();
-        assert_eq!(
-            miss,
-            Miss::Absent {
-                path: "data.rows".into(),
-                there: "`items`".into()
-            }
-        );
+        assert_eq!(miss, Miss::Absent { path: "data.rows".into(), there: "`items`".into() });
         assert_eq!(
             shape("the records", "data.rows", &miss).message(),
             "the answer has no `data.rows`, which should lead to the records; there is `items`"
@@ -258,11 +240,7 @@ mod tests {
     fn a_star_walks_over_an_array() {
         let body = raw(r#"{"e":[{"node":{"a":1}},{"node":{"a":2}}]}"#);
         assert_eq!(
-            records(&body, "e.*.node")
-                .unwrap()
-                .iter()
-                .map(|r| r.get())
-                .collect::<Vec<_>>(),
+            records(&body, "e.*.node").unwrap().iter().map(|r| r.get()).collect::<Vec<_>>(),
             [r#"{"a":1}"#, r#"{"a":2}"#]
         );
         assert_eq!(records(&raw("[[1],[2,3]]"), "*").unwrap().len(), 2);

@@ -127,29 +127,16 @@ impl Connector for HttpConnector {
 
     async fn probe(&self, ctx: &SourceContext) -> Result<String> {
         let Some(root) = self.site.nodes.iter().position(|n| n.parent.is_none()) else {
-            return Err(Error::new(
-                Code::SourceConfig,
-                "there is no resource that can be read by itself",
-            ));
+            return Err(Error::new(Code::SourceConfig, "there is no resource that can be read by itself"));
         };
-        let wanted = BTreeMap::from([(
-            root,
-            Wanted {
-                window: &Window::Everything,
-                incremental: None,
-            },
-        )]);
+        let wanted = BTreeMap::from([(root, Wanted { window: &Window::Everything, incremental: None })]);
         let bounds = bounds::of_tree(&self.site, &wanted)?;
         let mut streams = vec![None; self.site.nodes.len()];
         streams[root] = Some(0);
         let mut reader = Reader::new(&self.site, &self.client, ctx, root, streams, bounds);
         // The first message tells about the first page; later pages are not asked for.
         reader.next().await?;
-        Ok(format!(
-            "{} answered, with {} records on its first page",
-            self.site.label(root),
-            reader.rows(root)
-        ))
+        Ok(format!("{} answered, with {} records on its first page", self.site.label(root), reader.rows(root)))
     }
 
     async fn plan(&self, tables: &[TableRequest], _tick: Tick, _ctx: &SourceContext) -> Result<Vec<SourceStep>> {
@@ -163,13 +150,7 @@ impl Connector for HttpConnector {
             let wanted: BTreeMap<usize, Wanted<'_>> = requests
                 .iter()
                 .map(|(node, request)| {
-                    (
-                        *node,
-                        Wanted {
-                            window: &request.window,
-                            incremental: request.incremental.as_deref(),
-                        },
-                    )
+                    (*node, Wanted { window: &request.window, incremental: request.incremental.as_deref() })
                 })
                 .collect();
             let read = bounds::of_tree(&self.site, &wanted)?;
@@ -213,9 +194,10 @@ impl Connector for HttpConnector {
             return Ok(stream::empty().boxed());
         };
         let reader = Reader::new(&self.site, &self.client, ctx, root, streams, bounds);
-        Ok(stream::try_unfold(reader, |mut reader| async move {
-            Ok(reader.next().await?.map(|message| (message, reader)))
-        })
+        Ok(stream::try_unfold(
+            reader,
+            |mut reader| async move { Ok(reader.next().await?.map(|message| (message, reader))) },
+        )
         .boxed())
     }
 }

@@ -58,15 +58,7 @@ impl Pager {
     /// At the first page.
     pub fn new(spec: &Paginate) -> Self {
         let number = if let Paginate::Page(page) = spec { page.start } else { 0 };
-        Self {
-            number,
-            token: None,
-            url: None,
-            cap: None,
-            pages: 0,
-            seen: HashSet::new(),
-            bodies: HashSet::new(),
-        }
+        Self { number, token: None, url: None, cap: None, pages: 0, seen: HashSet::new(), bodies: HashSet::new() }
     }
 
     /// How many pages have been taken in.
@@ -76,10 +68,7 @@ impl Pager {
 
     /// What the next request carries.
     pub fn turn(&self, spec: &Paginate) -> Turn {
-        let mut turn = Turn {
-            url: self.url.clone(),
-            ..Turn::default()
-        };
+        let mut turn = Turn { url: self.url.clone(), ..Turn::default() };
         let mut put = |param: &Option<String>, name: &'static str, text: String, value: Value| {
             if let Some(param) = param {
                 turn.params.push((param.clone(), text));
@@ -119,10 +108,7 @@ impl Pager {
     pub fn advance(&mut self, spec: &Paginate, facts: &Facts<'_>, digest: [u8; 32]) -> Result<bool> {
         self.pages += 1;
         if facts.count > 0 && !matches!(spec, Paginate::None) && !self.bodies.insert(digest) {
-            return Err(Error::new(
-                Code::HttpRepeated,
-                format!("page {} is the same as an earlier one", self.pages),
-            ));
+            return Err(Error::new(Code::HttpRepeated, format!("page {} is the same as an earlier one", self.pages)));
         }
         match spec {
             Paginate::None => Ok(false),
@@ -136,11 +122,7 @@ impl Pager {
             }
             Paginate::Offset(o) => {
                 // An API that filters after cutting moves by the limit; any other by what it really gave.
-                let moved = if o.stop == Stop::Empty {
-                    o.limit
-                } else {
-                    facts.count as u64
-                };
+                let moved = if o.stop == Stop::Empty { o.limit } else { facts.count as u64 };
                 self.number = self.number.saturating_add(i64::try_from(moved).unwrap_or(i64::MAX));
                 if let Some(path) = &o.total {
                     let total = number(facts.body, path, "the number of records")?;
@@ -184,10 +166,7 @@ impl Pager {
                 let raw = extract::at(last, &l.field)
                     .map_err(|miss| extract::shape("the last record's cursor", &l.field, &miss))?;
                 let next = token(raw, &l.field)?.ok_or_else(|| {
-                    Error::new(
-                        Code::HttpShape,
-                        format!("the last record has no value in `{}`", l.field),
-                    )
+                    Error::new(Code::HttpShape, format!("the last record has no value in `{}`", l.field))
                 })?;
                 self.follow(next)
             }
@@ -241,10 +220,7 @@ fn token(raw: &RawValue, path: &str) -> Result<Option<(String, Value)>> {
         }
         "null" => Ok(None),
         "a boolean" if raw.get() == "false" => Ok(None),
-        other => Err(Error::new(
-            Code::HttpShape,
-            format!("`{path}` should hold a text or a number, but is {other}"),
-        )),
+        other => Err(Error::new(Code::HttpShape, format!("`{path}` should hold a text or a number, but is {other}"))),
     }
 }
 
@@ -253,10 +229,9 @@ fn flag(body: &RawValue, path: &str) -> Result<bool> {
         Ok(raw) => match extract::kind(raw) {
             "a boolean" => Ok(raw.get() == "true"),
             "null" => Ok(false),
-            other => Err(Error::new(
-                Code::HttpShape,
-                format!("`{path}` should say whether there is more, but is {other}"),
-            )),
+            other => {
+                Err(Error::new(Code::HttpShape, format!("`{path}` should say whether there is more, but is {other}")))
+            }
         },
         Err(Miss::Null) => Ok(false),
         Err(miss) => Err(extract::shape("whether there is more", path, &miss)),
@@ -269,10 +244,7 @@ fn number(body: &RawValue, path: &str, what: &str) -> Result<u64> {
         miss => extract::shape(what, path, &miss),
     })?;
     extract::scalar(raw).and_then(|text| text.parse().ok()).ok_or_else(|| {
-        Error::new(
-            Code::HttpShape,
-            format!("`{path}` should hold {what}, but is {}", extract::kind(raw)),
-        )
+        Error::new(Code::HttpShape, format!("`{path}` should hold {what}, but is {}", extract::kind(raw)))
     })
 }
 
@@ -336,10 +308,7 @@ mod tests {
     #[test]
     fn link_headers() {
         let next = |h: &str| link_next(h);
-        assert_eq!(
-            next(r#"<https://a/2>; rel="next", <https://a/9>; rel="last""#).as_deref(),
-            Some("https://a/2")
-        );
+        assert_eq!(next(r#"<https://a/2>; rel="next", <https://a/9>; rel="last""#).as_deref(), Some("https://a/2"));
         assert_eq!(
             next(r#"<https://a/0>; rel="prev"; title="x, <y>; rel=next", </2?a=1,2>; rel=next"#).as_deref(),
             Some("/2?a=1,2")

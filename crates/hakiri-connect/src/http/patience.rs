@@ -24,11 +24,7 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self {
-            hiccups: vec![200, 1_000],
-            no_hint: vec![1_000, 2_000, 4_000],
-            rate_limit: 30_000,
-        }
+        Self { hiccups: vec![200, 1_000], no_hint: vec![1_000, 2_000, 4_000], rate_limit: 30_000 }
     }
 }
 

@@ -117,14 +117,7 @@ impl<'a> Reader<'a> {
 
     fn open(&mut self, node: usize, parent: Option<Arc<Parent>>) {
         let pager = Pager::new(&self.site.nodes[node].resource.paginate);
-        self.stack.push(Frame {
-            node,
-            parent,
-            pager,
-            url: None,
-            waiting: VecDeque::new(),
-            done: false,
-        });
+        self.stack.push(Frame { node, parent, pager, url: None, waiting: VecDeque::new(), done: false });
     }
 
     /// Goes one page further, somewhere in the tree. Returns whether there was one.
@@ -135,11 +128,8 @@ impl<'a> Reader<'a> {
                 return Ok(false);
             };
             if let Some(parent) = frame.waiting.pop_front() {
-                let below: Vec<usize> = self
-                    .site
-                    .below(frame.node)
-                    .filter(|node| self.bounds.contains_key(node))
-                    .collect();
+                let below: Vec<usize> =
+                    self.site.below(frame.node).filter(|node| self.bounds.contains_key(node)).collect();
                 self.stack.push(frame);
                 for node in below.into_iter().rev() {
                     self.open(node, Some(parent.clone()));
@@ -160,28 +150,17 @@ impl<'a> Reader<'a> {
     async fn page(&mut self, frame: &mut Frame, label: &str) -> Result<()> {
         let node = &self.site.nodes[frame.node];
         if self.pages[frame.node] >= node.max_requests {
-            return Err(Error::new(
-                Code::SourceLimit,
-                format!("more than max_requests = {} pages", node.max_requests),
-            ));
+            return Err(Error::new(Code::SourceLimit, format!("more than max_requests = {} pages", node.max_requests)));
         }
         self.pages[frame.node] += 1;
         let url = self.url(frame, &node.resource.paginate)?;
         let call = Call {
-            method: if node.resource.method == Method::Post {
-                reqwest::Method::POST
-            } else {
-                reqwest::Method::GET
-            },
+            method: if node.resource.method == Method::Post { reqwest::Method::POST } else { reqwest::Method::GET },
             headers: self.headers(node.resource.body.is_some())?,
             body: self.body(frame)?,
             url: url.clone(),
             accept: &node.resource.skip_status,
-            graphql: node
-                .resource
-                .body
-                .as_ref()
-                .is_some_and(|body| body.get("query").is_some_and(Value::is_string)),
+            graphql: node.resource.body.as_ref().is_some_and(|body| body.get("query").is_some_and(Value::is_string)),
             label,
         };
         frame.url = Some(url);
@@ -219,18 +198,8 @@ impl<'a> Reader<'a> {
             Err(miss) => return Err(extract::shape("the records", path, &miss)),
         };
         self.records(frame, &records)?;
-        let link = answer
-            .headers
-            .get_all("link")
-            .iter()
-            .filter_map(|v| v.to_str().ok())
-            .find_map(link_next);
-        let facts = Facts {
-            count: records.len(),
-            body: root,
-            last: records.last().copied(),
-            link,
-        };
+        let link = answer.headers.get_all("link").iter().filter_map(|v| v.to_str().ok()).find_map(link_next);
+        let facts = Facts { count: records.len(), body: root, last: records.last().copied(), link };
         let digest: [u8; 32] = Sha256::digest(&answer.body).into();
         frame.done = !frame.pager.advance(&node.resource.paginate, &facts, digest)?;
         Ok(())
@@ -241,15 +210,9 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         let schema = Arc::new(Schema::new(vec![Field::new("json", DataType::LargeUtf8, false)]));
-        let batch = RecordBatch::try_new(
-            schema,
-            vec![Arc::new(LargeStringArray::from_iter_values(rows.drain(..)))],
-        )
-        .map_err(|e| Error::new(Code::Internal, format!("a batch of records cannot be made: {e}")))?;
-        self.queue.push_back(Message::Rows {
-            stream,
-            rows: Rows::Json(batch),
-        });
+        let batch = RecordBatch::try_new(schema, vec![Arc::new(LargeStringArray::from_iter_values(rows.drain(..)))])
+            .map_err(|e| Error::new(Code::Internal, format!("a batch of records cannot be made: {e}")))?;
+        self.queue.push_back(Message::Rows { stream, rows: Rows::Json(batch) });
         Ok(())
     }
 
@@ -257,10 +220,7 @@ impl<'a> Reader<'a> {
     fn records(&mut self, frame: &mut Frame, records: &[&RawValue]) -> Result<()> {
         let node = &self.site.nodes[frame.node];
         let stream = self.streams[frame.node];
-        let is_parent = self
-            .site
-            .below(frame.node)
-            .any(|below| self.bounds.contains_key(&below));
+        let is_parent = self.site.below(frame.node).any(|below| self.bounds.contains_key(&below));
         let extra = included(&node.resource.include, frame.parent.as_deref());
         let mut rows = Vec::new();
         for (index, record) in records.iter().enumerate() {
@@ -278,20 +238,12 @@ impl<'a> Reader<'a> {
                 }
                 continue;
             }
-            if node
-                .resource
-                .skip_if
-                .as_deref()
-                .is_some_and(|path| is_there(record, path))
-            {
+            if node.resource.skip_if.as_deref().is_some_and(|path| is_there(record, path)) {
                 continue;
             }
             self.rows[frame.node] += 1;
             if let Some(max) = node.resource.max_rows.filter(|max| self.rows[frame.node] > *max) {
-                return Err(Error::new(
-                    Code::SourceLimit,
-                    format!("more than max_rows = {max} records"),
-                ));
+                return Err(Error::new(Code::SourceLimit, format!("more than max_rows = {max} records")));
             }
             if is_parent {
                 let fields = node
@@ -299,11 +251,7 @@ impl<'a> Reader<'a> {
                     .iter()
                     .filter_map(|path| Some((path.clone(), extract::at(record, path).ok()?.to_owned())))
                     .collect();
-                frame.waiting.push_back(Arc::new(Parent {
-                    node: frame.node,
-                    fields,
-                    above: frame.parent.clone(),
-                }));
+                frame.waiting.push_back(Arc::new(Parent { node: frame.node, fields, above: frame.parent.clone() }));
             }
             if let Some(stream) = stream {
                 rows.push(extract::extend(record, &extra));
@@ -317,11 +265,7 @@ impl<'a> Reader<'a> {
 
     /// The URL of the next request, without credentials.
     fn url(&self, frame: &Frame, paginate: &Paginate) -> Result<Url> {
-        let Turn {
-            params: turn,
-            url: next,
-            ..
-        } = frame.pager.turn(paginate);
+        let Turn { params: turn, url: next, .. } = frame.pager.turn(paginate);
         if let (Some(next), Some(last)) = (next, &frame.url) {
             return self.client.follow(last, &next);
         }
@@ -357,16 +301,9 @@ impl<'a> Reader<'a> {
             params.push((name.clone(), value));
         }
         if let (Some(incremental), Some(bounds)) = (&node.resource.incremental, self.bounds.get(&frame.node)) {
-            for (param, bound) in [
-                (&incremental.param, &bounds.lower),
-                (&incremental.upper_param, &bounds.upper),
-            ] {
+            for (param, bound) in [(&incremental.param, &bounds.lower), (&incremental.upper_param, &bounds.upper)] {
                 if let (Some(param), Some(bound)) = (param, bound) {
-                    set(
-                        &mut params,
-                        param,
-                        bound.as_str().map_or_else(|| bound.to_string(), str::to_owned),
-                    );
+                    set(&mut params, param, bound.as_str().map_or_else(|| bound.to_string(), str::to_owned));
                 }
             }
         }
@@ -429,10 +366,7 @@ impl<'a> Reader<'a> {
     fn unusable(&self, of: usize, field: &str, why: &str) -> Error {
         Error::new(
             Code::HttpShape,
-            format!(
-                "`{field}` of a record of `{}`, which a request needs, {why}",
-                self.site.nodes[of].name
-            ),
+            format!("`{field}` of a record of `{}`, which a request needs, {why}", self.site.nodes[of].name),
         )
     }
 }
@@ -450,16 +384,9 @@ fn parent_field<'f>(frame: &'f Frame, of: usize, field: &str) -> Option<&'f RawV
 
 /// The members that each record of a child gets from its parent's record; null where the parent has none.
 fn included(include: &BTreeMap<String, String>, parent: Option<&Parent>) -> Vec<(String, Box<RawValue>)> {
-    let value = |field: &String| {
-        parent
-            .and_then(|p| p.fields.get(field))
-            .cloned()
-            .unwrap_or_else(|| RawValue::NULL.to_owned())
-    };
-    include
-        .iter()
-        .map(|(name, field)| (name.clone(), value(field)))
-        .collect()
+    let value =
+        |field: &String| parent.and_then(|p| p.fields.get(field)).cloned().unwrap_or_else(|| RawValue::NULL.to_owned());
+    include.iter().map(|(name, field)| (name.clone(), value(field))).collect()
 }
 
 /// Whether a path exists and is neither null nor false.

@@ -84,15 +84,8 @@ impl Resolve for Guarded {
 
 fn filter(found: Vec<IpAddr>, allow_private: bool) -> Result<Vec<IpAddr>, PrivateName> {
     let any = !found.is_empty();
-    let allowed: Vec<IpAddr> = found
-        .into_iter()
-        .filter(|ip| allow_private || !is_private(*ip))
-        .collect();
-    if any && allowed.is_empty() {
-        Err(PrivateName)
-    } else {
-        Ok(allowed)
-    }
+    let allowed: Vec<IpAddr> = found.into_iter().filter(|ip| allow_private || !is_private(*ip)).collect();
+    if any && allowed.is_empty() { Err(PrivateName) } else { Ok(allowed) }
 }
 
 #[cfg(test)]
@@ -102,10 +95,7 @@ mod tests {
     #[test]
     fn private_addresses_are_taken_out_and_a_name_with_no_other_is_refused() {
         let ips = |texts: &[&str]| texts.iter().map(|t| t.parse().unwrap()).collect::<Vec<IpAddr>>();
-        assert_eq!(
-            filter(ips(&["127.0.0.1", "8.8.8.8", "::1"]), false).unwrap(),
-            ips(&["8.8.8.8"])
-        );
+        assert_eq!(filter(ips(&["127.0.0.1", "8.8.8.8", "::1"]), false).unwrap(), ips(&["8.8.8.8"]));
         assert!(filter(ips(&["::ffff:10.0.0.1"]), false).is_err());
         assert_eq!(filter(ips(&["10.0.0.1"]), true).unwrap(), ips(&["10.0.0.1"]));
         assert!(filter(vec![], false).unwrap().is_empty());

@@ -47,10 +47,7 @@ fn before_dollar(text: &str) -> bool {
 }
 
 fn is_name(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .chars()
-            .all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '@'))
+    !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '@'))
 }
 
 /// The holes in the texts of a body.
@@ -91,11 +88,9 @@ fn filled(body: &Value, value: &dyn Fn(&str) -> Option<Value>) -> Option<Value> 
             ),
         },
         Value::Array(items) => Value::Array(items.iter().map(|item| fill(item, value)).collect()),
-        Value::Object(map) => Value::Object(
-            map.iter()
-                .filter_map(|(key, item)| Some((key.clone(), filled(item, value)?)))
-                .collect(),
-        ),
+        Value::Object(map) => {
+            Value::Object(map.iter().filter_map(|(key, item)| Some((key.clone(), filled(item, value)?))).collect())
+        }
         other => other.clone(),
     })
 }
@@ -123,10 +118,7 @@ mod tests {
     fn holes_are_found_and_other_braces_are_text() {
         let hole = |n: &str| Piece::Hole(n.into());
         let text = |t: &str| Piece::Text(t.into());
-        assert_eq!(
-            parse("/o/{orders.id}/l", "{", "}"),
-            [text("/o/"), hole("orders.id"), text("/l")]
-        );
+        assert_eq!(parse("/o/{orders.id}/l", "{", "}"), [text("/o/"), hole("orders.id"), text("/l")]);
         assert_eq!(parse("{\"a\": 1}{}", "{", "}"), [text("{\"a\": 1}{}")]);
         assert_eq!(parse("${TOKEN}", "{", "}"), [text("${TOKEN}")]);
         assert_eq!(parse("query { a { b } }", "{{", "}}"), [text("query { a { b } }")]);
@@ -142,10 +134,7 @@ mod tests {
             "t" => Some(json!("${SECRET}")),
             _ => None,
         });
-        assert_eq!(
-            filled,
-            json!({"a": 7, "b": "x7y", "d": [null, "${SECRET}"], "e": {"f": 1.5}})
-        );
+        assert_eq!(filled, json!({"a": 7, "b": "x7y", "d": [null, "${SECRET}"], "e": {"f": 1.5}}));
         assert_eq!(holes(&body).len(), 6);
     }
 

@@ -33,38 +33,16 @@ struct FieldRule {
 }
 
 const FIELDS: [FieldRule; 5] = [
-    FieldRule {
-        name: "minute",
-        low: 0,
-        high: 59,
-        names: &[],
-    },
-    FieldRule {
-        name: "hour",
-        low: 0,
-        high: 23,
-        names: &[],
-    },
-    FieldRule {
-        name: "day of month",
-        low: 1,
-        high: 31,
-        names: &[],
-    },
+    FieldRule { name: "minute", low: 0, high: 59, names: &[] },
+    FieldRule { name: "hour", low: 0, high: 23, names: &[] },
+    FieldRule { name: "day of month", low: 1, high: 31, names: &[] },
     FieldRule {
         name: "month",
         low: 1,
         high: 12,
-        names: &[
-            "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
-        ],
+        names: &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
     },
-    FieldRule {
-        name: "day of week",
-        low: 0,
-        high: 7,
-        names: &["sun", "mon", "tue", "wed", "thu", "fri", "sat"],
-    },
+    FieldRule { name: "day of week", low: 0, high: 7, names: &["sun", "mon", "tue", "wed", "thu", "fri", "sat"] },
 ];
 
 impl Cron {
@@ -85,19 +63,13 @@ impl Cron {
         let fields: Vec<&str> = text.split_whitespace().collect();
         let [minute, hour, day, month, week_day] = fields[..] else {
             return match fields.len() {
-                0 => bad(
-                    "the schedule is empty".to_owned(),
-                    "leave `schedule` out to run the pipeline by hand",
-                ),
+                0 => bad("the schedule is empty".to_owned(), "leave `schedule` out to run the pipeline by hand"),
                 6 | 7 => bad(
                     format!("`{text}` has {} fields, a schedule has five", fields.len()),
                     "there is no field for seconds or years; for seconds write for example `every 30s`",
                 ),
                 n => bad(
-                    format!(
-                        "`{text}` has {n} field{}, a schedule has five",
-                        if n == 1 { "" } else { "s" }
-                    ),
+                    format!("`{text}` has {n} field{}, a schedule has five", if n == 1 { "" } else { "s" }),
                     "write for example `every 15m`, or minute, hour, day of month, month and day of week: `0 */2 * * *`",
                 ),
             };
@@ -106,11 +78,8 @@ impl Cron {
         let mut bits = [0; 5];
         for ((field, rule), bits) in sets.into_iter().zip(&FIELDS).zip(&mut bits) {
             *bits = rule.parse(field).map_err(|(why, hint)| {
-                Error::new(
-                    Code::ManifestSchedule,
-                    format!("in `{text}`, the {} `{field}` {why}", rule.name),
-                )
-                .with_hint(hint)
+                Error::new(Code::ManifestSchedule, format!("in `{text}`, the {} `{field}` {why}", rule.name))
+                    .with_hint(hint)
             })?;
         }
         let [minutes, hours, days, months, mut week_days] = bits;
@@ -118,14 +87,7 @@ impl Cron {
             week_days = (week_days | 1) & !(1 << 7);
         }
         let either_day = !day.starts_with('*') && !week_day.starts_with('*');
-        Ok(Self {
-            minutes,
-            hours,
-            days,
-            months,
-            week_days,
-            either_day,
-        })
+        Ok(Self { minutes, hours, days, months, week_days, either_day })
     }
 
     fn matches_month(&self, date: NaiveDate) -> bool {
@@ -135,52 +97,32 @@ impl Cron {
     fn matches_day(&self, date: NaiveDate) -> bool {
         let day = self.days & (1 << date.day()) != 0;
         let week_day = self.week_days & (1 << date.weekday().num_days_from_sunday()) != 0;
-        self.matches_month(date)
-            && if self.either_day {
-                day || week_day
-            } else {
-                day && week_day
-            }
+        self.matches_month(date) && if self.either_day { day || week_day } else { day && week_day }
     }
 
     /// The first matching minute of a day that is at least `from`.
     fn first_minute(&self, from: i64) -> Option<i64> {
-        (from.div_euclid(60)..24)
-            .filter(|hour| self.hours & (1 << hour) != 0)
-            .find_map(|hour| {
-                let least = if hour == from.div_euclid(60) {
-                    from.rem_euclid(60)
-                } else {
-                    0
-                };
-                let rest = self.minutes >> least;
-                (rest != 0).then(|| hour * 60 + least + i64::from(rest.trailing_zeros()))
-            })
+        (from.div_euclid(60)..24).filter(|hour| self.hours & (1 << hour) != 0).find_map(|hour| {
+            let least = if hour == from.div_euclid(60) { from.rem_euclid(60) } else { 0 };
+            let rest = self.minutes >> least;
+            (rest != 0).then(|| hour * 60 + least + i64::from(rest.trailing_zeros()))
+        })
     }
 
     /// The last matching minute of a day that is at most `to`.
     fn last_minute(&self, to: i64) -> Option<i64> {
-        (0..=to.div_euclid(60))
-            .rev()
-            .filter(|hour| self.hours & (1 << hour) != 0)
-            .find_map(|hour| {
-                let most = if hour == to.div_euclid(60) {
-                    to.rem_euclid(60)
-                } else {
-                    59
-                };
-                let rest = self.minutes & (u64::MAX >> (63 - most));
-                (rest != 0).then(|| hour * 60 + 63 - i64::from(rest.leading_zeros()))
-            })
+        (0..=to.div_euclid(60)).rev().filter(|hour| self.hours & (1 << hour) != 0).find_map(|hour| {
+            let most = if hour == to.div_euclid(60) { to.rem_euclid(60) } else { 59 };
+            let rest = self.minutes & (u64::MAX >> (63 - most));
+            (rest != 0).then(|| hour * 60 + 63 - i64::from(rest.leading_zeros()))
+        })
     }
 
     /// The first matching minute after one, in minutes since the epoch.
     pub(super) fn next_after(&self, minutes: i64) -> Option<i64> {
         let start = minutes.checked_add(1)?;
         let (mut date, mut from) = (date_of(start)?, start.rem_euclid(MINUTES_OF_DAY));
-        let end = date
-            .checked_add_months(Months::new(CYCLE_MONTHS + 1))
-            .unwrap_or(NaiveDate::MAX);
+        let end = date.checked_add_months(Months::new(CYCLE_MONTHS + 1)).unwrap_or(NaiveDate::MAX);
         while date <= end {
             if !self.matches_month(date) {
                 date = first_of_month(date)?.checked_add_months(Months::new(1))?;
@@ -201,9 +143,7 @@ impl Cron {
     /// The last matching minute at or before one, in minutes since the epoch.
     pub(super) fn last_at_or_before(&self, minutes: i64) -> Option<i64> {
         let (mut date, mut to) = (date_of(minutes)?, minutes.rem_euclid(MINUTES_OF_DAY));
-        let end = date
-            .checked_sub_months(Months::new(CYCLE_MONTHS + 1))
-            .unwrap_or(NaiveDate::MIN);
+        let end = date.checked_sub_months(Months::new(CYCLE_MONTHS + 1)).unwrap_or(NaiveDate::MIN);
         while date >= end {
             if !self.matches_month(date) {
                 date = first_of_month(date)?.checked_sub_days(Days::new(1))?;
@@ -321,10 +261,7 @@ impl FieldRule {
                     } else {
                         format!("has `{text}`, which is not a number it takes")
                     },
-                    format!(
-                        "use numbers from {} to {}{names}, `*`, ranges, lists and steps",
-                        self.low, self.high
-                    ),
+                    format!("use numbers from {} to {}{names}, `*`, ranges, lists and steps", self.low, self.high),
                 ))
             }
         }

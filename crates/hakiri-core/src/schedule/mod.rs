@@ -58,10 +58,7 @@ impl Schedule {
             }
             _ => Rule::Cron(Cron::parse(trimmed)?),
         };
-        let schedule = Self {
-            text: trimmed.to_owned(),
-            rule,
-        };
+        let schedule = Self { text: trimmed.to_owned(), rule };
         match schedule.next_after(Tick::from_millis(0)) {
             Some(_) => Ok(schedule),
             None => Err(Error::new(Code::ManifestSchedule, format!("`{trimmed}` never fires"))
@@ -72,12 +69,9 @@ impl Schedule {
     /// The first tick after an instant; none only at the end of the calendar (about the year 262,000).
     pub fn next_after(&self, instant: Tick) -> Option<Tick> {
         match &self.rule {
-            Rule::Every(length) => instant
-                .millis()
-                .div_euclid(*length)
-                .checked_add(1)?
-                .checked_mul(*length)
-                .map(Tick::from_millis),
+            Rule::Every(length) => {
+                instant.millis().div_euclid(*length).checked_add(1)?.checked_mul(*length).map(Tick::from_millis)
+            }
             Rule::Cron(cron) => cron.next_after(instant.millis().div_euclid(60_000)).map(minute),
         }
     }
@@ -85,11 +79,7 @@ impl Schedule {
     /// The last tick at or before an instant; none only at the start of the calendar.
     pub fn last_at_or_before(&self, instant: Tick) -> Option<Tick> {
         match &self.rule {
-            Rule::Every(length) => instant
-                .millis()
-                .div_euclid(*length)
-                .checked_mul(*length)
-                .map(Tick::from_millis),
+            Rule::Every(length) => instant.millis().div_euclid(*length).checked_mul(*length).map(Tick::from_millis),
             Rule::Cron(cron) => cron.last_at_or_before(instant.millis().div_euclid(60_000)).map(minute),
         }
     }
@@ -105,11 +95,7 @@ impl Schedule {
             (Some(last), CatchUp::Latest) => self.last_at_or_before(now).filter(|t| *t > last),
             (None, _) => self.last_at_or_before(now),
         };
-        Due {
-            schedule: self,
-            next: next.filter(|t| *t <= now),
-            now,
-        }
+        Due { schedule: self, next: next.filter(|t| *t <= now), now }
     }
 }
 

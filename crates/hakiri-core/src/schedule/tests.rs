@@ -32,11 +32,7 @@ fn the_next_tick_of_many_schedules() {
         ("0 0 29 2 *", "2096-03-01T00:00:00Z", "2104-02-29T00:00:00.000Z"), // 2100 is no leap year
         ("0 0 31 * *", "2026-01-31T00:00:00Z", "2026-03-31T00:00:00.000Z"),
         ("59 23 31 dec *", "2026-12-31T23:59:00Z", "2027-12-31T23:59:00.000Z"),
-        (
-            "5-59/15,0 9,17 * * *",
-            "2026-01-01T09:05:00Z",
-            "2026-01-01T09:20:00.000Z",
-        ),
+        ("5-59/15,0 9,17 * * *", "2026-01-01T09:05:00Z", "2026-01-01T09:20:00.000Z"),
         // Both days restricted: one is enough. One starts with `*`: both must match.
         ("0 0 13 * fri", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00.000Z"),
         ("0 0 13 * fri", "2026-01-09T00:00:00Z", "2026-01-13T00:00:00.000Z"),
@@ -58,29 +54,17 @@ fn the_last_tick_of_many_schedules() {
         ("0 */2 * * *", "2026-01-01T01:59:59Z", "2026-01-01T00:00:00.000Z"),
         ("59 23 * * *", "2026-01-01T23:58:59Z", "2025-12-31T23:59:00.000Z"),
         ("0 0 29 2 *", "2104-02-28T23:59:00Z", "2096-02-29T00:00:00.000Z"),
-        (
-            "30 6 * * mon-fri",
-            "2026-01-05T06:29:59.999Z",
-            "2026-01-02T06:30:00.000Z",
-        ),
+        ("30 6 * * mon-fri", "2026-01-05T06:29:59.999Z", "2026-01-02T06:30:00.000Z"),
         ("0 0 1 1 *", "1969-06-01T00:00:00Z", "1969-01-01T00:00:00.000Z"),
     ] {
-        assert_eq!(
-            schedule(text).last_at_or_before(at(at_)).unwrap().to_string(),
-            expected,
-            "{text} at {at_}"
-        );
+        assert_eq!(schedule(text).last_at_or_before(at(at_)).unwrap().to_string(), expected, "{text} at {at_}");
     }
 }
 
 #[test]
 fn what_is_no_schedule_is_refused_with_a_reason_and_a_way_out() {
     for (text, message, hint) in [
-        (
-            "",
-            "the schedule is empty",
-            "leave `schedule` out to run the pipeline by hand",
-        ),
+        ("", "the schedule is empty", "leave `schedule` out to run the pipeline by hand"),
         (
             "every",
             "`every` is not a schedule: after `every` stands a number and one of s, m, h and d",
@@ -111,67 +95,27 @@ fn what_is_no_schedule_is_refused_with_a_reason_and_a_way_out() {
             "`every 9999d` is too seldom: the longest is 3660 days",
             "leave `schedule` out to run it by hand",
         ),
-        (
-            "15m",
-            "`15m` has 1 field, a schedule has five",
-            "write for example `every 15m`, or minute",
-        ),
-        (
-            "* * * *",
-            "`* * * *` has 4 fields, a schedule has five",
-            "write for example `every 15m`, or minute",
-        ),
-        (
-            "0 0 * * * *",
-            "`0 0 * * * *` has 6 fields, a schedule has five",
-            "there is no field for seconds or years",
-        ),
+        ("15m", "`15m` has 1 field, a schedule has five", "write for example `every 15m`, or minute"),
+        ("* * * *", "`* * * *` has 4 fields, a schedule has five", "write for example `every 15m`, or minute"),
+        ("0 0 * * * *", "`0 0 * * * *` has 6 fields, a schedule has five", "there is no field for seconds or years"),
         ("@daily", "`@daily` is not a schedule", "write `0 0 * * *`"),
-        (
-            "60 * * * *",
-            "in `60 * * * *`, the minute `60` is out of range: 0 to 59",
-            "use numbers from 0 to 59",
-        ),
-        (
-            "0 24 * * *",
-            "in `0 24 * * *`, the hour `24` is out of range: 0 to 23",
-            "use numbers from 0 to 23",
-        ),
-        (
-            "0 0 0 * *",
-            "in `0 0 0 * *`, the day of month `0` is out of range: 1 to 31",
-            "use numbers from 1 to 31",
-        ),
+        ("60 * * * *", "in `60 * * * *`, the minute `60` is out of range: 0 to 59", "use numbers from 0 to 59"),
+        ("0 24 * * *", "in `0 24 * * *`, the hour `24` is out of range: 0 to 23", "use numbers from 0 to 23"),
+        ("0 0 0 * *", "in `0 0 0 * *`, the day of month `0` is out of range: 1 to 31", "use numbers from 1 to 31"),
         (
             "0 0 * foo *",
             "in `0 0 * foo *`, the month `foo` has `foo`, which is not a number it takes",
             "names from jan to dec",
         ),
-        (
-            "0 0 * * 8",
-            "in `0 0 * * 8`, the day of week `8` is out of range: 0 to 7",
-            "use numbers from 0 to 7",
-        ),
+        ("0 0 * * 8", "in `0 0 * * 8`, the day of week `8` is out of range: 0 to 7", "use numbers from 0 to 7"),
         (
             "0 0 L * *",
             "in `0 0 L * *`, the day of month `L` has `L`, which is not a number it takes",
             "ranges, lists and steps",
         ),
-        (
-            "+5 0 * * *",
-            "in `+5 0 * * *`, the minute `+5` is out of range: 0 to 59",
-            "use numbers from 0 to 59",
-        ),
-        (
-            "1,,2 0 * * *",
-            "in `1,,2 0 * * *`, the minute `1,,2` has an empty part",
-            "use numbers from 0 to 59",
-        ),
-        (
-            "5/15 * * * *",
-            "in `5/15 * * * *`, the minute `5/15` has a step without a range",
-            "write `5-59/15`",
-        ),
+        ("+5 0 * * *", "in `+5 0 * * *`, the minute `+5` is out of range: 0 to 59", "use numbers from 0 to 59"),
+        ("1,,2 0 * * *", "in `1,,2 0 * * *`, the minute `1,,2` has an empty part", "use numbers from 0 to 59"),
+        ("5/15 * * * *", "in `5/15 * * * *`, the minute `5/15` has a step without a range", "write `5-59/15`"),
         (
             "*/0 * * * *",
             "in `*/0 * * * *`, the minute `*/0` has the step `0`, which is not between 1 and 59",
@@ -182,21 +126,9 @@ fn what_is_no_schedule_is_refused_with_a_reason_and_a_way_out() {
             "in `*/90 * * * *`, the minute `*/90` has the step `90`, which is not between 1 and 59",
             "`every 90m`",
         ),
-        (
-            "0 22-4 * * *",
-            "in `0 22-4 * * *`, the hour `22-4` has a range that runs backwards",
-            "split it in two",
-        ),
-        (
-            "0 0 30 2 *",
-            "`0 0 30 2 *` never fires",
-            "no month it names has such a day",
-        ),
-        (
-            "0 0 31 4,6,9,11 *",
-            "`0 0 31 4,6,9,11 *` never fires",
-            "no month it names has such a day",
-        ),
+        ("0 22-4 * * *", "in `0 22-4 * * *`, the hour `22-4` has a range that runs backwards", "split it in two"),
+        ("0 0 30 2 *", "`0 0 30 2 *` never fires", "no month it names has such a day"),
+        ("0 0 31 4,6,9,11 *", "`0 0 31 4,6,9,11 *` never fires", "no month it names has such a day"),
     ] {
         let error = Schedule::parse(text).unwrap_err();
         assert_eq!((error.code(), error.message()), (Code::ManifestSchedule, message));
@@ -208,75 +140,36 @@ fn what_is_no_schedule_is_refused_with_a_reason_and_a_way_out() {
 fn due_ticks() {
     let quarter = schedule("every 15m");
     let due = |last: Option<&str>, now: &str, catch_up| {
-        quarter
-            .due(last.map(at), at(now), catch_up)
-            .map(|t| t.to_string())
-            .collect::<Vec<_>>()
+        quarter.due(last.map(at), at(now), catch_up).map(|t| t.to_string()).collect::<Vec<_>>()
     };
     let none: [&str; 0] = [];
     // The first run ever stands for the latest tick, whatever `catch_up` says.
-    assert_eq!(
-        due(None, "2026-01-01T00:20:00Z", CatchUp::Each),
-        ["2026-01-01T00:15:00.000Z"]
-    );
-    assert_eq!(
-        due(None, "2026-01-01T00:20:00Z", CatchUp::Latest),
-        ["2026-01-01T00:15:00.000Z"]
-    );
+    assert_eq!(due(None, "2026-01-01T00:20:00Z", CatchUp::Each), ["2026-01-01T00:15:00.000Z"]);
+    assert_eq!(due(None, "2026-01-01T00:20:00Z", CatchUp::Latest), ["2026-01-01T00:15:00.000Z"]);
     // Nothing is due twice, and nothing before its time.
-    assert_eq!(
-        due(Some("2026-01-01T00:15:00Z"), "2026-01-01T00:29:59.999Z", CatchUp::Each),
-        none
-    );
-    assert_eq!(
-        due(
-            Some("2026-01-01T00:15:00Z"),
-            "2026-01-01T00:29:59.999Z",
-            CatchUp::Latest
-        ),
-        none
-    );
-    assert_eq!(
-        due(Some("2026-01-01T00:15:00Z"), "2026-01-01T00:30:00Z", CatchUp::Each),
-        ["2026-01-01T00:30:00.000Z"]
-    );
+    assert_eq!(due(Some("2026-01-01T00:15:00Z"), "2026-01-01T00:29:59.999Z", CatchUp::Each), none);
+    assert_eq!(due(Some("2026-01-01T00:15:00Z"), "2026-01-01T00:29:59.999Z", CatchUp::Latest), none);
+    assert_eq!(due(Some("2026-01-01T00:15:00Z"), "2026-01-01T00:30:00Z", CatchUp::Each), ["2026-01-01T00:30:00.000Z"]);
     // Missed ticks: each, oldest first; or the latest.
     assert_eq!(
         due(Some("2026-01-01T00:15:00Z"), "2026-01-01T01:05:00Z", CatchUp::Each),
-        [
-            "2026-01-01T00:30:00.000Z",
-            "2026-01-01T00:45:00.000Z",
-            "2026-01-01T01:00:00.000Z"
-        ]
+        ["2026-01-01T00:30:00.000Z", "2026-01-01T00:45:00.000Z", "2026-01-01T01:00:00.000Z"]
     );
     assert_eq!(
         due(Some("2026-01-01T00:15:00Z"), "2026-01-01T01:05:00Z", CatchUp::Latest),
         ["2026-01-01T01:00:00.000Z"]
     );
     // A last tick that is none of the schedule's (it was changed, or a run was asked for by hand).
-    assert_eq!(
-        due(Some("2026-01-01T00:17:00Z"), "2026-01-01T00:30:00Z", CatchUp::Each),
-        ["2026-01-01T00:30:00.000Z"]
-    );
+    assert_eq!(due(Some("2026-01-01T00:17:00Z"), "2026-01-01T00:30:00Z", CatchUp::Each), ["2026-01-01T00:30:00.000Z"]);
     // A clock that went back.
-    assert_eq!(
-        due(Some("2026-01-01T00:15:00Z"), "2025-01-01T00:00:00Z", CatchUp::Each),
-        none
-    );
-    assert_eq!(
-        due(Some("2026-01-01T00:15:00Z"), "2025-01-01T00:00:00Z", CatchUp::Latest),
-        none
-    );
+    assert_eq!(due(Some("2026-01-01T00:15:00Z"), "2025-01-01T00:00:00Z", CatchUp::Each), none);
+    assert_eq!(due(Some("2026-01-01T00:15:00Z"), "2025-01-01T00:00:00Z", CatchUp::Latest), none);
 }
 
 #[test]
 fn a_year_of_missed_minutes_is_cheap_to_look_into() {
     let minutes = schedule("* * * * *");
-    let mut due = minutes.due(
-        Some(at("1970-01-01T00:00:00Z")),
-        at("2026-01-01T00:00:00Z"),
-        CatchUp::Each,
-    );
+    let mut due = minutes.due(Some(at("1970-01-01T00:00:00Z")), at("2026-01-01T00:00:00Z"), CatchUp::Each);
     assert_eq!(due.next().unwrap().to_string(), "1970-01-01T00:01:00.000Z");
     assert_eq!(due.take(1_000_000).count(), 1_000_000);
 }
@@ -299,10 +192,7 @@ fn field(low: u32, high: u32) -> impl Strategy<Value = (String, Vec<u32>)> {
         (format!("{a}-{b}/{step}"), (a..=b).step_by(step as usize).collect())
     });
     let some = prop::collection::vec(prop_oneof![one, range], 1..3).prop_map(|parts: Vec<(String, Vec<u32>)>| {
-        (
-            parts.iter().map(|p| p.0.clone()).collect::<Vec<_>>().join(","),
-            parts.into_iter().flat_map(|p| p.1).collect(),
-        )
+        (parts.iter().map(|p| p.0.clone()).collect::<Vec<_>>().join(","), parts.into_iter().flat_map(|p| p.1).collect())
     });
     let star = (1..=3u32).prop_map(move |step| {
         let text = if step == 1 { "*".to_owned() } else { format!("*/{step}") };

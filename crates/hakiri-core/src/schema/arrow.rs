@@ -83,9 +83,10 @@ fn data_type(ty: &DataType, column: &str) -> Result<Type> {
         DataType::UInt64 => Type::Uint64,
         DataType::Float16 | DataType::Float32 => Type::Float32,
         DataType::Float64 => Type::Float64,
-        DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s) | DataType::Decimal256(p, s) => {
-            Type::Decimal { precision: *p, scale: *s }
-        }
+        DataType::Decimal32(p, s)
+        | DataType::Decimal64(p, s)
+        | DataType::Decimal128(p, s)
+        | DataType::Decimal256(p, s) => Type::Decimal { precision: *p, scale: *s },
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Type::Text,
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => Type::Binary,
         DataType::FixedSizeBinary(n) => Type::FixedBinary { length: u32::try_from(*n).unwrap_or(0) },
@@ -93,16 +94,21 @@ fn data_type(ty: &DataType, column: &str) -> Result<Type> {
         DataType::Time32(u) | DataType::Time64(u) => Type::Time { unit: from_unit(*u) },
         DataType::Timestamp(u, zone) => Type::Timestamp { unit: from_unit(*u), utc: zone.is_some() },
         DataType::Duration(u) => Type::Duration { unit: from_unit(*u) },
-        DataType::List(item) | DataType::LargeList(item) | DataType::ListView(item) | DataType::LargeListView(item) | DataType::FixedSizeList(item, _) => {
-            Type::List { item: Box::new(from_arrow(item)?) }
-        }
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _) => Type::List { item: Box::new(from_arrow(item)?) },
         DataType::Map(entries, _) => Type::List { item: Box::new(from_arrow(entries)?) },
         DataType::Struct(fields) => Type::Struct { fields: from_fields(fields)? },
         DataType::Dictionary(_, value) => data_type(value, column)?,
         DataType::RunEndEncoded(_, values) => from_arrow(values)?,
         other => {
-            return Err(Error::new(Code::SchemaUnsupported, format!("column `{column}` has the type {other}, which cannot be stored"))
-                .with_hint("cast it at the source, or leave it out with `transform`"));
+            return Err(Error::new(
+                Code::SchemaUnsupported,
+                format!("column `{column}` has the type {other}, which cannot be stored"),
+            )
+            .with_hint("cast it at the source, or leave it out with `transform`"));
         }
     })
 }

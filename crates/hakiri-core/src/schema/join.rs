@@ -44,9 +44,7 @@ pub fn join(a: &Type, b: &Type) -> Option<Type> {
         (Type::Struct { fields: a }, Type::Struct { fields: b }) => {
             join_fields(a, b).ok().map(|fields| Type::Struct { fields })
         }
-        (Type::List { item: a }, Type::List { item: b }) => Some(Type::List {
-            item: Box::new(join(a, b)?),
-        }),
+        (Type::List { item: a }, Type::List { item: b }) => Some(Type::List { item: Box::new(join(a, b)?) }),
         (a, b) if a == b => Some(a.clone()),
         (Type::Binary | Type::FixedBinary { .. }, Type::Binary | Type::FixedBinary { .. }) => Some(Type::Binary),
         (a, b) if holds_bytes(a) || holds_bytes(b) => None,
@@ -129,10 +127,9 @@ fn join_scalars(a: &Type, b: &Type) -> Type {
     }
     match (a, b) {
         (Type::Date, t @ Type::Timestamp { .. }) | (t @ Type::Timestamp { .. }, Type::Date) => t.clone(),
-        (Type::Timestamp { unit: a, utc: x }, Type::Timestamp { unit: b, utc: y }) if x == y => Type::Timestamp {
-            unit: finer(*a, *b),
-            utc: *x,
-        },
+        (Type::Timestamp { unit: a, utc: x }, Type::Timestamp { unit: b, utc: y }) if x == y => {
+            Type::Timestamp { unit: finer(*a, *b), utc: *x }
+        }
         (Type::Time { unit: a }, Type::Time { unit: b }) => Type::Time { unit: finer(*a, *b) },
         (Type::Duration { unit: a }, Type::Duration { unit: b }) => Type::Duration { unit: finer(*a, *b) },
         _ => Type::Text,
@@ -148,10 +145,7 @@ fn join_numbers(a: Number, b: Number) -> Type {
     match (a, b) {
         (Signed(a), Signed(b)) => signed(a.max(b)),
         (Unsigned(a), Unsigned(b)) => unsigned(a.max(b)),
-        (Unsigned(64), Signed(_)) | (Signed(_), Unsigned(64)) => Type::Decimal {
-            precision: 20,
-            scale: 0,
-        },
+        (Unsigned(64), Signed(_)) | (Signed(_), Unsigned(64)) => Type::Decimal { precision: 20, scale: 0 },
         (Unsigned(u), Signed(s)) | (Signed(s), Unsigned(u)) => signed(s.max(2 * u)),
         (Single, Single) => Type::Float32,
         (Single | Double, Single | Double) => Type::Float64,
@@ -206,12 +200,7 @@ mod tests {
     use super::*;
 
     fn unit() -> impl Strategy<Value = TimeUnit> {
-        prop::sample::select(vec![
-            TimeUnit::Second,
-            TimeUnit::Millisecond,
-            TimeUnit::Microsecond,
-            TimeUnit::Nanosecond,
-        ])
+        prop::sample::select(vec![TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond, TimeUnit::Nanosecond])
     }
 
     /// Any type, few field names and lengths so that they meet.
@@ -246,9 +235,7 @@ mod tests {
             prop_oneof![
                 inner.clone().prop_map(|item| Type::List { item: Box::new(item) }),
                 prop::collection::btree_map(prop::sample::select(vec!["a", "b", "c"]), inner, 0..3).prop_map(|m| {
-                    Type::Struct {
-                        fields: m.into_iter().rev().map(|(n, t)| Field::new(n, t)).collect(),
-                    }
+                    Type::Struct { fields: m.into_iter().rev().map(|(n, t)| Field::new(n, t)).collect() }
                 }),
             ]
         })
@@ -257,9 +244,7 @@ mod tests {
     /// The type with the fields of every struct sorted.
     fn sorted(ty: Type) -> Type {
         match ty {
-            Type::List { item } => Type::List {
-                item: Box::new(sorted(*item)),
-            },
+            Type::List { item } => Type::List { item: Box::new(sorted(*item)) },
             Type::Struct { fields } => {
                 let mut fields: Vec<Field> = fields.into_iter().map(|f| Field::new(f.name, sorted(f.ty))).collect();
                 fields.sort_by(|a, b| a.name.cmp(&b.name));
@@ -376,22 +361,14 @@ mod tests {
             ("text", "list<text>", "json"),
             ("struct<a: int8>", "list<int8>", "json"),
             ("list<int8>", "list<text>", "list<text>"),
-            (
-                "struct<a: int8, b: text>",
-                "struct<c: bool, a: int16>",
-                "struct<a: int16, b: text, c: bool>",
-            ),
+            ("struct<a: int8, b: text>", "struct<c: bool, a: int16>", "struct<a: int16, b: text, c: bool>"),
             ("binary(4)", "binary(8)", "binary"),
             ("binary", "text", "none"),
             ("list<binary>", "text", "none"),
             ("struct<a: binary>", "struct<a: text>", "none"),
         ] {
             let joined = join(&Type::parse(a).unwrap(), &Type::parse(b).unwrap());
-            assert_eq!(
-                joined.map_or("none".to_owned(), |t| t.to_string()),
-                expected,
-                "{a} and {b}"
-            );
+            assert_eq!(joined.map_or("none".to_owned(), |t| t.to_string()), expected, "{a} and {b}");
         }
     }
 

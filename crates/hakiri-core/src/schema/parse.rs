@@ -42,16 +42,9 @@ impl Type {
     /// # Errors
     /// `HK0110`, with a suggestion.
     pub fn parse(text: &str) -> Result<Self> {
-        let mut reader = Reader {
-            whole: text,
-            rest: text,
-        };
+        let mut reader = Reader { whole: text, rest: text };
         let ty = reader.ty(0)?;
-        if reader.rest.trim().is_empty() {
-            Ok(ty)
-        } else {
-            Err(reader.bad("more text than one type"))
-        }
+        if reader.rest.trim().is_empty() { Ok(ty) } else { Err(reader.bad("more text than one type")) }
     }
 }
 
@@ -78,26 +71,18 @@ impl<'a> Reader<'a> {
     }
 
     fn need(&mut self, token: char) -> Result<()> {
-        if self.eat(token) {
-            Ok(())
-        } else {
-            Err(self.bad(&format!("`{token}` is missing")))
-        }
+        if self.eat(token) { Ok(()) } else { Err(self.bad(&format!("`{token}` is missing"))) }
     }
 
     fn word(&mut self) -> &'a str {
         let rest = self.rest.trim_start();
-        let end = rest
-            .find(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_')
-            .unwrap_or(rest.len());
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_').unwrap_or(rest.len());
         self.rest = &rest[end..];
         &rest[..end]
     }
 
     fn number<N: std::str::FromStr>(&mut self, what: &str) -> Result<N> {
-        self.word()
-            .parse()
-            .map_err(|_| self.bad(&format!("{what} is not a number that fits")))
+        self.word().parse().map_err(|_| self.bad(&format!("{what} is not a number that fits")))
     }
 
     fn unit(&mut self) -> Result<TimeUnit> {
@@ -155,11 +140,7 @@ impl<'a> Reader<'a> {
                 self.need('(')?;
                 let unit = self.unit()?;
                 self.need(')')?;
-                if name == "time" {
-                    Type::Time { unit }
-                } else {
-                    Type::Duration { unit }
-                }
+                if name == "time" { Type::Time { unit } } else { Type::Duration { unit } }
             }
             "timestamp" => {
                 self.need('(')?;
@@ -179,9 +160,7 @@ impl<'a> Reader<'a> {
             }
             "struct" => {
                 self.need('<')?;
-                Type::Struct {
-                    fields: self.fields(depth)?,
-                }
+                Type::Struct { fields: self.fields(depth)? }
             }
             other => return Err(self.unknown(other)),
         };
@@ -270,23 +249,13 @@ mod tests {
         ] {
             assert_eq!(Type::parse(text).unwrap().to_string(), text);
         }
-        assert_eq!(
-            Type::parse(" decimal ( 18 , 2 ) ").unwrap(),
-            Type::Decimal {
-                precision: 18,
-                scale: 2
-            }
-        );
+        assert_eq!(Type::parse(" decimal ( 18 , 2 ) ").unwrap(), Type::Decimal { precision: 18, scale: 2 });
     }
 
     #[test]
     fn errors_say_what_is_wrong_and_what_was_meant() {
         for (text, message, hint) in [
-            (
-                "string",
-                "`string` is not a type: there is no type `string`",
-                "did you mean `text`?",
-            ),
+            ("string", "`string` is not a type: there is no type `string`", "did you mean `text`?"),
             (
                 "timestmap(us)",
                 "`timestmap(us)` is not a type: there is no type `timestmap`",
@@ -298,18 +267,10 @@ mod tests {
                 "",
             ),
             ("decimal(18)", "`decimal(18)` is not a type: `,` is missing", ""),
-            (
-                "timestamp(us, cet)",
-                "`timestamp(us, cet)` is not a type: after the unit only `utc` may stand",
-                "",
-            ),
+            ("timestamp(us, cet)", "`timestamp(us, cet)` is not a type: after the unit only `utc` may stand", ""),
             ("list<text", "`list<text` is not a type: `>` is missing", ""),
             ("text text", "`text text` is not a type: more text than one type", ""),
-            (
-                "struct<a: text, a: text>",
-                "`struct<a: text, a: text>` is not a type: the field `a` is there twice",
-                "",
-            ),
+            ("struct<a: text, a: text>", "`struct<a: text, a: text>` is not a type: the field `a` is there twice", ""),
             ("", "`` is not a type: the name is missing", ""),
         ] {
             let error = Type::parse(text).unwrap_err();

@@ -31,8 +31,7 @@ impl<'a> PipelineNode<'a> {
 
     /// What messages call it.
     pub fn label(&self) -> String {
-        self.id()
-            .map_or_else(|| "the pipeline".to_owned(), |id| format!("the pipeline `{id}`"))
+        self.id().map_or_else(|| "the pipeline".to_owned(), |id| format!("the pipeline `{id}`"))
     }
 
     /// Where its id stands, else its header.
@@ -53,12 +52,8 @@ impl<'a> PipelineNode<'a> {
 
     /// The tables that are known to be read, with the place that says so.
     pub fn known_tables(&self) -> Vec<(&'a str, Span)> {
-        self.named_tables().unwrap_or_else(|| {
-            self.table_members()
-                .iter()
-                .map(|m| (m.key.as_str(), m.key_span.clone()))
-                .collect()
-        })
+        self.named_tables()
+            .unwrap_or_else(|| self.table_members().iter().map(|m| (m.key.as_str(), m.key_span.clone())).collect())
     }
 
     /// The stored name of a table, and where it is said, if the pipeline's own settings are right.
@@ -66,10 +61,7 @@ impl<'a> PipelineNode<'a> {
         let settings = self.table_members().iter().find(|m| m.key == table);
         match settings.and_then(|m| m.node.get("name")) {
             Some(name) => Some((name.as_text()?.parse().ok()?, name.span.clone())),
-            None => Some((
-                stored(&self.id()?.parse().ok()?, self.node.text("prefix"), table).ok()?,
-                otherwise,
-            )),
+            None => Some((stored(&self.id()?.parse().ok()?, self.node.text("prefix"), table).ok()?, otherwise)),
         }
     }
 }
@@ -86,12 +78,7 @@ pub(super) fn check_pipeline(
     file: &SourceText<'_>,
     connectors: &[ConnectorInfo],
 ) -> Vec<Problem> {
-    let mut check = Check {
-        pipeline,
-        file: pipeline.file,
-        text: file.text,
-        out: Vec::new(),
-    };
+    let mut check = Check { pipeline, file: pipeline.file, text: file.text, out: Vec::new() };
     check.id_and_schedule();
     check.source(connectors);
     check.tables(all);
@@ -124,8 +111,7 @@ impl Check<'_> {
         if let Some(schedule) = node.get("schedule")
             && let Some(Err(error)) = schedule.as_text().map(Schedule::parse)
         {
-            self.out
-                .push(Problem::from_error(&error, self.file, schedule.span.clone()));
+            self.out.push(Problem::from_error(&error, self.file, schedule.span.clone()));
         }
         if let Some(prefix) = node.get("prefix")
             && prefix.as_text().is_some_and(|p| {
@@ -161,14 +147,11 @@ impl Check<'_> {
         };
         let validator = Validator::new(&info.config_schema, self.file, &[]);
         match source.get("config") {
-            Some(config) => self
-                .out
-                .extend(validator.check(config, &format!("the config of `{name}`"))),
+            Some(config) => self.out.extend(validator.check(config, &format!("the config of `{name}`"))),
             None => {
                 // As if it were empty: that names the required keys.
                 let empty = Node::new(connector.span.clone(), Data::Table(Vec::new()));
-                self.out
-                    .extend(validator.check(&empty, &format!("the config of `{name}`")));
+                self.out.extend(validator.check(&empty, &format!("the config of `{name}`")));
             }
         }
     }
@@ -207,12 +190,7 @@ impl Check<'_> {
                 );
             }
         }
-        let excluded: Vec<&str> = node
-            .get("exclude")
-            .into_iter()
-            .flat_map(texts)
-            .map(|(name, _)| name)
-            .collect();
+        let excluded: Vec<&str> = node.get("exclude").into_iter().flat_map(texts).map(|(name, _)| name).collect();
         let children: Vec<String> = self
             .pipeline
             .table_members()
@@ -242,10 +220,7 @@ impl Check<'_> {
         }
         if let Some(id) = self.pipeline.id().and_then(|id| id.parse::<PipelineId>().ok()) {
             let named_otherwise = |table: &str| {
-                self.pipeline
-                    .table_members()
-                    .iter()
-                    .any(|m| m.key == table && m.node.get("name").is_some())
+                self.pipeline.table_members().iter().any(|m| m.key == table && m.node.get("name").is_some())
             };
             let bad: Vec<_> = self
                 .pipeline
@@ -266,19 +241,11 @@ impl Check<'_> {
     /// A table that the pipeline does not name: it may be another's, or misspelt.
     fn foreign_table(&mut self, key: &str, span: Span, named: &[(&str, Span)], all: &[PipelineNode<'_>]) {
         let label = self.pipeline.label();
-        let owner = all
-            .iter()
-            .filter(|p| !std::ptr::eq(p.node, self.pipeline.node))
-            .find_map(|p| {
-                let (_, span) = p.named_tables()?.into_iter().find(|(name, _)| *name == key)?;
-                Some((p.id()?, p.file, span))
-            });
-        let problem = Problem::new(
-            Code::ManifestTable,
-            self.file,
-            span,
-            format!("{label} has no table `{key}`"),
-        );
+        let owner = all.iter().filter(|p| !std::ptr::eq(p.node, self.pipeline.node)).find_map(|p| {
+            let (_, span) = p.named_tables()?.into_iter().find(|(name, _)| *name == key)?;
+            Some((p.id()?, p.file, span))
+        });
+        let problem = Problem::new(Code::ManifestTable, self.file, span, format!("{label} has no table `{key}`"));
         self.out.push(match owner {
             Some((id, file, place)) => problem
                 .hint(format!(
@@ -336,8 +303,7 @@ impl Check<'_> {
         }
         for member in table.get("types").map_or(&[][..], Node::members) {
             if let Some(Err(error)) = member.node.as_text().map(Type::parse) {
-                self.out
-                    .push(Problem::from_error(&error, self.file, member.node.span.clone()));
+                self.out.push(Problem::from_error(&error, self.file, member.node.span.clone()));
             }
         }
         self.mode(table);
@@ -345,15 +311,11 @@ impl Check<'_> {
 
     fn mode(&mut self, table: &Node) {
         let mode = table.text("mode");
-        let full = table
-            .text("incremental")
-            .or_else(|| self.pipeline.node.text("incremental"))
-            == Some("");
+        let full = table.text("incremental").or_else(|| self.pipeline.node.text("incremental")) == Some("");
         for key in ["lag", "settle"] {
             let Some(member) = table.member(key) else { continue };
             if let Some(Err(error)) = member.node.as_text().map(parse_duration) {
-                self.out
-                    .push(Problem::from_error(&error, self.file, member.node.span.clone()));
+                self.out.push(Problem::from_error(&error, self.file, member.node.span.clone()));
             }
             let span = member.key_span.clone();
             match (key, mode) {
@@ -381,12 +343,9 @@ impl Check<'_> {
                         "use `settle`, or mode = \"merge\" with a primary key",
                     );
                 }
-                ("settle", Some("merge")) => self.report(
-                    Code::ManifestValue,
-                    span,
-                    "`settle` is not allowed in mode merge",
-                    "use `lag`",
-                ),
+                ("settle", Some("merge")) => {
+                    self.report(Code::ManifestValue, span, "`settle` is not allowed in mode merge", "use `lag`")
+                }
                 ("settle", _) if table.get("lag").is_some() => {
                     self.report(
                         Code::ManifestValue,
@@ -447,10 +406,7 @@ impl Check<'_> {
     fn config_references(&mut self, config: &Node, declared: &[&str]) {
         let (text, file, label, out) = (self.text, self.file, self.pipeline.label(), &mut self.out);
         walk(config, &mut |node, value| {
-            for name in names(value)
-                .into_iter()
-                .filter(|n| !n.starts_with("HAKIRI_") && !declared.contains(n))
-            {
+            for name in names(value).into_iter().filter(|n| !n.starts_with("HAKIRI_") && !declared.contains(n)) {
                 let hint = match suggest(name, declared.iter().copied()) {
                     Some(meant) => format!("did you mean `${{{meant}}}`? otherwise add \"{name}\" to `secrets`"),
                     None => format!("add it to the pipeline: secrets = [\"{name}\"]"),

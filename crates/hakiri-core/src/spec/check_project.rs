@@ -47,21 +47,14 @@ pub(super) fn check_unique(pipelines: &[PipelineNode<'_>]) -> Vec<Problem> {
     for (id, pipeline) in unique {
         let mut seen = BTreeSet::new();
         // The same table named twice in one list is reported by the pipeline's own check.
-        for (table, place) in pipeline
-            .known_tables()
-            .into_iter()
-            .filter(|(table, _)| seen.insert(*table))
-        {
+        for (table, place) in pipeline.known_tables().into_iter().filter(|(table, _)| seen.insert(*table)) {
             let Some((name, span)) = pipeline.stored_name(table, place) else {
                 continue;
             };
             match stored.get(&name.as_str().to_ascii_lowercase()) {
                 Some((other, file, first)) => {
-                    let who = if *other == id {
-                        format!("two tables of `{id}`")
-                    } else {
-                        format!("`{other}` and `{id}`")
-                    };
+                    let who =
+                        if *other == id { format!("two tables of `{id}`") } else { format!("`{other}` and `{id}`") };
                     out.push(
                         Problem::new(
                             Code::ManifestCollision,
@@ -87,27 +80,17 @@ pub(super) fn check_project_name(roots: &[Root<'_>]) -> Vec<Problem> {
     let mut out = Vec::new();
     let Some(first) = roots.first() else {
         return vec![
-            Problem::new(
-                Code::ManifestMissing,
-                usize::MAX,
-                0..0,
-                format!("there is no {ROOT_FILE}"),
-            )
-            .hint("write one with [project] and a name, or run `hakiri init`"),
+            Problem::new(Code::ManifestMissing, usize::MAX, 0..0, format!("there is no {ROOT_FILE}"))
+                .hint("write one with [project] and a name, or run `hakiri init`"),
         ];
     };
     for (key, _) in super::ROOT_KEYS.iter().filter(|(_, only_once)| *only_once) {
         let mut places = roots.iter().filter_map(|r| Some((r.file, r.node.member(key)?)));
         if let Some((file, member)) = places.next() {
             out.extend(places.map(|(again, m)| {
-                Problem::new(
-                    Code::ManifestDuplicate,
-                    again,
-                    m.key_span.clone(),
-                    format!("`{key}` is there twice"),
-                )
-                .related(file, member.key_span.clone(), "it is first here")
-                .hint("remove one of them")
+                Problem::new(Code::ManifestDuplicate, again, m.key_span.clone(), format!("`{key}` is there twice"))
+                    .related(file, member.key_span.clone(), "it is first here")
+                    .hint("remove one of them")
             }));
         }
     }
@@ -173,11 +156,7 @@ fn moved(item: &Node, file: usize, ids: &[&str], complete: bool, out: &mut Vec<P
         return;
     };
     if from_text == to_text {
-        return report(
-            to.span.clone(),
-            "a rename to the same name".to_owned(),
-            "remove it".to_owned(),
-        );
+        return report(to.span.clone(), "a rename to the same name".to_owned(), "remove it".to_owned());
     }
     match (from_text.split_once('.'), to_text.split_once('.')) {
         (None, None) if ids.contains(&from_text) => report(
@@ -194,11 +173,7 @@ fn moved(item: &Node, file: usize, ids: &[&str], complete: bool, out: &mut Vec<P
     }
     let target = to_text.split_once('.').map_or(to_text, |(pipeline, _)| pipeline);
     if complete && !ids.contains(&target) {
-        report(
-            to.span.clone(),
-            format!("there is no pipeline `{target}`"),
-            did_you_mean(target, ids.iter().copied()),
-        );
+        report(to.span.clone(), format!("there is no pipeline `{target}`"), did_you_mean(target, ids.iter().copied()));
     }
 }
 
@@ -218,13 +193,5 @@ pub(super) fn check_env(roots: &[Root<'_>], env: &str) -> Option<Problem> {
     } else {
         did_you_mean(env, members().map(|m| m.key.as_str()))
     };
-    Some(
-        Problem::new(
-            Code::ManifestEnv,
-            file,
-            span,
-            format!("there is no environment `{env}`"),
-        )
-        .hint(hint),
-    )
+    Some(Problem::new(Code::ManifestEnv, file, span, format!("there is no environment `{env}`")).hint(hint))
 }

@@ -70,33 +70,20 @@ impl Diagnostic {
     /// The diagnostic as a compiler prints it: several lines, with a final newline. `color` adds ANSI colours.
     pub fn render(&self, color: bool) -> String {
         let paint = |style: &'static str| if color { style } else { "" };
-        let (red, blue, cyan, bold, plain) = (
-            paint("\x1b[1;31m"),
-            paint("\x1b[1;34m"),
-            paint("\x1b[1;36m"),
-            paint("\x1b[1m"),
-            paint("\x1b[0m"),
-        );
+        let (red, blue, cyan, bold, plain) =
+            (paint("\x1b[1;31m"), paint("\x1b[1;34m"), paint("\x1b[1;36m"), paint("\x1b[1m"), paint("\x1b[0m"));
         let number = self.line.to_string();
         let margin = " ".repeat(number.len());
         let mut out = String::new();
         // Writing to a String cannot fail.
         let _ = writeln!(out, "{red}error[{}]{plain}{bold}: {}{plain}", self.code, self.message);
-        let _ = writeln!(
-            out,
-            "{margin}{blue}-->{plain} {}:{}:{}",
-            self.file, self.line, self.column
-        );
+        let _ = writeln!(out, "{margin}{blue}-->{plain} {}:{}:{}", self.file, self.line, self.column);
         if let Some(Snippet { text, offset }) = &self.snippet {
             let room = text.chars().count().saturating_sub(*offset).max(1);
             let carets = "^".repeat(self.length.clamp(1, room));
             let _ = writeln!(out, "{margin} {blue}|{plain}");
             let _ = writeln!(out, "{blue}{number} |{plain} {text}");
-            let _ = writeln!(
-                out,
-                "{margin} {blue}|{plain} {}{red}{carets}{plain}",
-                " ".repeat(*offset)
-            );
+            let _ = writeln!(out, "{margin} {blue}|{plain} {}{red}{carets}{plain}", " ".repeat(*offset));
         }
         if let Some(related) = &self.related {
             let _ = writeln!(
@@ -130,14 +117,7 @@ pub(super) struct Problem {
 
 impl Problem {
     pub fn new(code: Code, file: usize, span: Span, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            file,
-            span,
-            message: message.into(),
-            hint: None,
-            related: None,
-        }
+        Self { code, file, span, message: message.into(), hint: None, related: None }
     }
 
     /// What an error says, at a place.
@@ -166,9 +146,7 @@ pub(super) struct SourceText<'a> {
 
 impl<'a> SourceText<'a> {
     pub fn new(name: &'a str, text: &'a str) -> Self {
-        let lines = std::iter::once(0)
-            .chain(text.match_indices('\n').map(|(i, _)| i + 1))
-            .collect();
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i + 1)).collect();
         Self { name, text, lines }
     }
 
@@ -181,11 +159,7 @@ impl<'a> SourceText<'a> {
         let line = self.lines.partition_point(|start| *start <= byte).max(1);
         let start = self.lines[line - 1];
         let end = self.lines.get(line).map_or(self.text.len(), |next| next - 1);
-        (
-            line,
-            self.text[start..byte].chars().count() + 1,
-            self.text[start..end].trim_end_matches('\r'),
-        )
+        (line, self.text[start..byte].chars().count() + 1, self.text[start..end].trim_end_matches('\r'))
     }
 
     fn snippet(&self, column: usize, line: &str, length: usize) -> Option<Snippet> {
@@ -195,10 +169,7 @@ impl<'a> SourceText<'a> {
         let shown: Vec<char> = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let at = (column - 1).min(shown.len());
         if shown.len() <= SHOWN {
-            return Some(Snippet {
-                text: shown.iter().collect(),
-                offset: at,
-            });
+            return Some(Snippet { text: shown.iter().collect(), offset: at });
         }
         // A window that starts a little before the place and holds as much of what is meant as fits.
         let from = at.saturating_sub((SHOWN.saturating_sub(length) / 2).max(10));
@@ -226,7 +197,7 @@ fn clean(text: &str) -> String {
 /// Turns problems into diagnostics, in the order of files and places, each once.
 pub(super) fn diagnostics(problems: Vec<Problem>, files: &[SourceText<'_>]) -> Vec<Diagnostic> {
     let mut problems = problems;
-    problems.sort_by(|a, b| (a.file, a.span.start).cmp(&(b.file, b.span.start)));
+    problems.sort_by_key(|a| (a.file, a.span.start));
     let mut out: Vec<Diagnostic> = problems
         .into_iter()
         .map(|p| {
@@ -248,27 +219,15 @@ pub(super) fn diagnostics(problems: Vec<Problem>, files: &[SourceText<'_>]) -> V
             };
             let (line, column, text) = file.place(p.span.start);
             let (end_line, end_column, _) = file.place(p.span.end);
-            let end = if end_line == line {
-                end_column
-            } else {
-                text.chars().count() + 1
-            };
+            let end = if end_line == line { end_column } else { text.chars().count() + 1 };
             let length = end.saturating_sub(column).max(1);
             let related = p.related.and_then(|(i, span, message)| {
                 let other = files.get(i)?;
                 let (line, column, _) = other.place(span.start);
-                Some(Related {
-                    file: other.name.to_owned(),
-                    line,
-                    column,
-                    message: clean(&message),
-                })
+                Some(Related { file: other.name.to_owned(), line, column, message: clean(&message) })
             });
-            let snippet = if p.span.is_empty() && p.span.start == 0 {
-                None
-            } else {
-                file.snippet(column, text, length)
-            };
+            let snippet =
+                if p.span.is_empty() && p.span.start == 0 { None } else { file.snippet(column, text, length) };
             Diagnostic {
                 code: p.code,
                 file: file.name.to_owned(),

@@ -39,10 +39,5 @@ pub const ROOT_FILE: &str = "hakiri.toml";
 pub const PIPELINES_FOLDER: &str = "pipelines";
 
 /// What may stand at the top of the root file only, and whether it may stand there in one file only.
-const ROOT_KEYS: [(&str, bool); 5] = [
-    ("project", true),
-    ("context", true),
-    ("catalog", true),
-    ("moved", false),
-    ("env", true),
-];
+const ROOT_KEYS: [(&str, bool); 5] =
+    [("project", true), ("context", true), ("catalog", true), ("moved", false), ("env", true)];

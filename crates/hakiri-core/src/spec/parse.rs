@@ -24,10 +24,7 @@ pub struct ManifestText {
 impl ManifestText {
     /// A file's text.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            text: text.into(),
-        }
+        Self { name: name.into(), text: text.into() }
     }
 
     fn is_json(&self) -> bool {
@@ -55,11 +52,7 @@ pub fn parse(
     let mut problems = Vec::new();
     let mut trees: Vec<(usize, Node)> = Vec::with_capacity(files.len());
     for (i, file) in files.iter().enumerate() {
-        match if file.is_json() {
-            read_json::read(&file.text)
-        } else {
-            read_toml::read(&file.text)
-        } {
+        match if file.is_json() { read_json::read(&file.text) } else { read_toml::read(&file.text) } {
             Ok(node) => trees.push((i, node)),
             Err(error) => {
                 let span = shown(error.span, &file.text);
@@ -86,28 +79,17 @@ pub fn parse(
     let pipelines: Vec<PipelineNode<'_>> = trees
         .iter()
         .flat_map(|(file, tree)| {
-            tree.get("pipeline")
-                .map_or(&[][..], Node::items)
-                .iter()
-                .map(|node| PipelineNode { file: *file, node })
+            tree.get("pipeline").map_or(&[][..], Node::items).iter().map(|node| PipelineNode { file: *file, node })
         })
         .filter(|p| matches!(p.node.data, Data::Table(_)))
         .collect();
     for pipeline in &pipelines {
-        problems.extend(check_pipeline(
-            *pipeline,
-            &pipelines,
-            &sources[pipeline.file],
-            connectors,
-        ));
+        problems.extend(check_pipeline(*pipeline, &pipelines, &sources[pipeline.file], connectors));
     }
     problems.extend(check_unique(&pipelines));
 
-    let roots: Vec<Root<'_>> = trees
-        .iter()
-        .filter(|(i, _)| files[*i].is_root())
-        .map(|(file, node)| Root { file: *file, node })
-        .collect();
+    let roots: Vec<Root<'_>> =
+        trees.iter().filter(|(i, _)| files[*i].is_root()).map(|(file, node)| Root { file: *file, node }).collect();
     if !roots.is_empty() || complete {
         // A root file that cannot be read has its own message; that it lacks things would only add noise.
         problems.extend(check_project_name(&roots));
@@ -147,9 +129,7 @@ fn without_misplaced(tree: &Node, file: usize, is_root: bool, problems: &mut Vec
                         m.key_span.clone(),
                         format!("`{}` may stand only in {ROOT_FILE}", m.key),
                     )
-                    .hint(format!(
-                        "move it to {ROOT_FILE}: files in {PIPELINES_FOLDER}/ hold pipelines only"
-                    )),
+                    .hint(format!("move it to {ROOT_FILE}: files in {PIPELINES_FOLDER}/ hold pipelines only")),
                 );
             }
             !misplaced
@@ -173,12 +153,7 @@ fn merge(trees: &[(usize, Node)], env: Option<&str>) -> Result<Project, Box<Prob
         whole.env.extend(file.env);
     }
     let Some(project) = whole.project else {
-        return Err(Box::new(Problem::new(
-            Code::ManifestMissing,
-            usize::MAX,
-            0..0,
-            "the manifest lacks [project]",
-        )));
+        return Err(Box::new(Problem::new(Code::ManifestMissing, usize::MAX, 0..0, "the manifest lacks [project]")));
     };
     let chosen = env.and_then(|name| whole.env.remove(name)).unwrap_or_default();
     for pipeline in &mut whole.pipeline {

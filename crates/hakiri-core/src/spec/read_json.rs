@@ -8,17 +8,10 @@ const MAX_DEPTH: usize = 127;
 
 /// Reads a text. A byte order mark at its start is skipped.
 pub(super) fn read(text: &str) -> Result<Node, SyntaxError> {
-    let mut reader = Reader {
-        text,
-        at: if text.starts_with('\u{feff}') { 3 } else { 0 },
-    };
+    let mut reader = Reader { text, at: if text.starts_with('\u{feff}') { 3 } else { 0 } };
     let node = reader.value(0)?;
     reader.space();
-    if reader.at < text.len() {
-        Err(reader.unexpected("the end of the file"))
-    } else {
-        Ok(node)
-    }
+    if reader.at < text.len() { Err(reader.unexpected("the end of the file")) } else { Ok(node) }
 }
 
 struct Reader<'a> {
@@ -38,11 +31,7 @@ impl Reader<'_> {
     }
 
     fn fail<T>(&self, span: Span, message: impl Into<String>, hint: Option<&str>) -> Result<T, SyntaxError> {
-        Err(SyntaxError {
-            span,
-            message: message.into(),
-            hint: hint.map(str::to_owned),
-        })
+        Err(SyntaxError { span, message: message.into(), hint: hint.map(str::to_owned) })
     }
 
     fn unexpected(&self, expected: &str) -> SyntaxError {
@@ -96,22 +85,14 @@ impl Reader<'_> {
             let key = self.string()?;
             let key_span = start..self.at;
             if members.iter().any(|m| m.key == key) {
-                return self.fail(
-                    key_span,
-                    format!("the key `{key}` is there twice"),
-                    Some("remove one of them"),
-                );
+                return self.fail(key_span, format!("the key `{key}` is there twice"), Some("remove one of them"));
             }
             self.space();
             if self.peek() != Some(b':') {
                 return Err(self.unexpected("`:`"));
             }
             self.at += 1;
-            members.push(Member {
-                key,
-                key_span,
-                node: self.value(depth + 1)?,
-            });
+            members.push(Member { key, key_span, node: self.value(depth + 1)? });
             if self.ends(b'}', "`,` or `}`")? {
                 return Ok(Node::new(span, Data::Table(members)));
             }
@@ -160,11 +141,7 @@ impl Reader<'_> {
                 Some(b'\\') => self.at += 2,
                 Some(0x20..) => self.at += 1,
                 _ => {
-                    return self.fail(
-                        start..self.at.min(self.text.len()),
-                        "the string has no end on its line",
-                        None,
-                    );
+                    return self.fail(start..self.at.min(self.text.len()), "the string has no end on its line", None);
                 }
             }
         }

@@ -26,15 +26,8 @@ fn table(table: &Table) -> Result<Data, SyntaxError> {
 fn inline_table(table: &InlineTable) -> Result<Data, SyntaxError> {
     let mut members = Vec::with_capacity(table.len());
     for (name, v) in table.iter() {
-        let key_span = table
-            .get_key_value(name)
-            .and_then(|(key, _)| key.span())
-            .unwrap_or(0..0);
-        members.push(Member {
-            key: name.to_owned(),
-            node: value(v, key_span.clone())?,
-            key_span,
-        });
+        let key_span = table.get_key_value(name).and_then(|(key, _)| key.span()).unwrap_or(0..0);
+        members.push(Member { key: name.to_owned(), node: value(v, key_span.clone())?, key_span });
     }
     Ok(Data::Table(members))
 }
@@ -46,26 +39,17 @@ fn member(key: &Key, item: &Item) -> Result<Member, SyntaxError> {
         Item::Value(v) => value(v, key_span.clone())?,
         Item::Table(t) => Node::new(place(t, &key_span), table(t)?),
         Item::ArrayOfTables(tables) => {
-            let items = tables
-                .iter()
-                .map(|t| Ok(Node::new(place(t, &key_span), table(t)?)))
-                .collect::<Result<_, _>>()?;
+            let items =
+                tables.iter().map(|t| Ok(Node::new(place(t, &key_span), table(t)?))).collect::<Result<_, _>>()?;
             Node::new(key_span.clone(), Data::List(items))
         }
     };
-    Ok(Member {
-        key: key.get().to_owned(),
-        key_span,
-        node,
-    })
+    Ok(Member { key: key.get().to_owned(), key_span, node })
 }
 
 /// The header of a table, or the key that opened it (`a.b = 1` opens `a`).
 fn place(table: &Table, key_span: &Span) -> Span {
-    table
-        .span()
-        .filter(|s| !s.is_empty())
-        .unwrap_or_else(|| key_span.clone())
+    table.span().filter(|s| !s.is_empty()).unwrap_or_else(|| key_span.clone())
 }
 
 fn value(value: &Value, key_span: Span) -> Result<Node, SyntaxError> {
@@ -77,21 +61,14 @@ fn value(value: &Value, key_span: Span) -> Result<Node, SyntaxError> {
             Some(n) => Data::Number(n),
             None => {
                 let message = "infinity and not-a-number have no meaning here".to_owned();
-                return Err(SyntaxError {
-                    span,
-                    message,
-                    hint: Some("write a finite number".to_owned()),
-                });
+                return Err(SyntaxError { span, message, hint: Some("write a finite number".to_owned()) });
             }
         },
         Value::Boolean(b) => Data::Bool(*b.value()),
         Value::Datetime(t) => Data::Text(t.value().to_string()),
-        Value::Array(items) => Data::List(
-            items
-                .iter()
-                .map(|v| self::value(v, span.clone()))
-                .collect::<Result<_, _>>()?,
-        ),
+        Value::Array(items) => {
+            Data::List(items.iter().map(|v| self::value(v, span.clone())).collect::<Result<_, _>>()?)
+        }
         Value::InlineTable(t) => inline_table(t)?,
     };
     Ok(Node::new(span, data))

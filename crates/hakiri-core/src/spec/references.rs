@@ -11,13 +11,8 @@ pub(super) fn refuse_references(node: &Node, file: usize, text: &str, out: &mut 
         for name in names(value) {
             let span = reference_span(text, node, name);
             out.push(
-                Problem::new(
-                    Code::ManifestSecret,
-                    file,
-                    span,
-                    format!("`${{{name}}}` is not replaced here"),
-                )
-                .hint("secrets are replaced only inside source.config"),
+                Problem::new(Code::ManifestSecret, file, span, format!("`${{{name}}}` is not replaced here"))
+                    .hint("secrets are replaced only inside source.config"),
             );
         }
     });

@@ -35,15 +35,8 @@ pub fn json_schema(connectors: &[ConnectorInfo]) -> Value {
     for connector in connectors {
         let mut config = connector.config_schema.clone();
         move_definitions(&mut config, connector.name, &mut definitions);
-        let needs_config = config
-            .get("required")
-            .and_then(Value::as_array)
-            .is_some_and(|r| !r.is_empty());
-        let required = if needs_config {
-            json!(["connector", "config"])
-        } else {
-            json!(["connector"])
-        };
+        let needs_config = config.get("required").and_then(Value::as_array).is_some_and(|r| !r.is_empty());
+        let required = if needs_config { json!(["connector", "config"]) } else { json!(["connector"]) };
         alternatives.push(json!({
             "description": connector.about,
             "type": "object",
@@ -53,15 +46,8 @@ pub fn json_schema(connectors: &[ConnectorInfo]) -> Value {
         }));
     }
     if let Some(defs) = schema.get_mut("$defs").and_then(Value::as_object_mut) {
-        let description = defs
-            .get("SourceSpec")
-            .and_then(|s| s.get("description"))
-            .cloned()
-            .unwrap_or_default();
-        defs.insert(
-            "SourceSpec".to_owned(),
-            json!({ "description": description, "oneOf": alternatives }),
-        );
+        let description = defs.get("SourceSpec").and_then(|s| s.get("description")).cloned().unwrap_or_default();
+        defs.insert("SourceSpec".to_owned(), json!({ "description": description, "oneOf": alternatives }));
         defs.extend(definitions);
     }
     schema

@@ -6,12 +6,7 @@ pub(crate) fn suggest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
     let allowed = (lower.chars().count() / 3).max(1);
     candidates
         .into_iter()
-        .map(|c| {
-            (
-                strsim::damerau_levenshtein(&c.to_lowercase().replace('-', "_"), &lower.replace('-', "_")),
-                c,
-            )
-        })
+        .map(|c| (strsim::damerau_levenshtein(&c.to_lowercase().replace('-', "_"), &lower.replace('-', "_")), c))
         .filter(|(distance, c)| *distance <= allowed && *distance < c.chars().count())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, c)| c)
@@ -31,11 +26,7 @@ pub(crate) fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = 
 /// Names with commas, the first thirty of them.
 pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<&str> = names.into_iter().collect();
-    let more = if names.len() > 30 {
-        format!(", and {} more", names.len() - 30)
-    } else {
-        String::new()
-    };
+    let more = if names.len() > 30 { format!(", and {} more", names.len() - 30) } else { String::new() };
     format!("{}{more}", names[..names.len().min(30)].join(", "))
 }
 
@@ -57,9 +48,6 @@ mod tests {
         ] {
             assert_eq!(suggest(name, known), expected, "{name}");
         }
-        assert_eq!(
-            did_you_mean("zzz", known),
-            "use one of: incremental, tables, table, id, schedule"
-        );
+        assert_eq!(did_you_mean("zzz", known), "use one of: incremental, tables, table, id, schedule");
     }
 }

@@ -44,11 +44,7 @@ impl<'a> Validator<'a> {
     fn resolve(&self, schema: &'a Value) -> &'a Value {
         let mut schema = schema;
         for _ in 0..16 {
-            match schema
-                .get("$ref")
-                .and_then(Value::as_str)
-                .and_then(|r| self.root.pointer(r.strip_prefix('#')?))
-            {
+            match schema.get("$ref").and_then(Value::as_str).and_then(|r| self.root.pointer(r.strip_prefix('#')?)) {
                 Some(target) => schema = target,
                 None => break,
             }
@@ -96,24 +92,16 @@ impl<'a> Validator<'a> {
             Data::Number(number) => self.number(node, number, schema, label, out),
             Data::Text(text) => self.text(node, text, schema, label, out),
             Data::List(items) => {
-                if let Some(least) = rules
-                    .get("minItems")
-                    .and_then(Value::as_u64)
-                    .filter(|n| (items.len() as u64) < *n)
+                if let Some(least) = rules.get("minItems").and_then(Value::as_u64).filter(|n| (items.len() as u64) < *n)
                 {
                     out.push(self.problem(
                         Code::ManifestValue,
                         node,
-                        format!(
-                            "{label} needs at least {least} item{}",
-                            if least == 1 { "" } else { "s" }
-                        ),
+                        format!("{label} needs at least {least} item{}", if least == 1 { "" } else { "s" }),
                     ));
                 }
                 if let Some(rule) = rules.get("items") {
-                    items
-                        .iter()
-                        .for_each(|item| self.node(item, rule, &item_label(item, label), depth + 1, out));
+                    items.iter().for_each(|item| self.node(item, rule, &item_label(item, label), depth + 1, out));
                 }
             }
             Data::Table(members) => self.table(node, members, schema, label, depth, out),
@@ -122,11 +110,8 @@ impl<'a> Validator<'a> {
     }
 
     fn wrong_type(&self, node: &Node, expected: &str, label: &str) -> Problem {
-        let problem = self.problem(
-            Code::ManifestType,
-            node,
-            format!("{label} is {}, but takes {expected}", node.kind()),
-        );
+        let problem =
+            self.problem(Code::ManifestType, node, format!("{label} is {}, but takes {expected}", node.kind()));
         match (&node.data, expected) {
             (Data::Table(_), "a list") if label == "`pipeline`" => {
                 problem.hint("write `[[pipeline]]`, with two brackets, for each pipeline")
@@ -175,8 +160,7 @@ impl<'a> Validator<'a> {
                 let about = properties.and_then(|p| p.get(key)).and_then(|p| self.about(p));
                 let hint = about.map_or_else(|| format!("add `{key}`"), |about| format!("add `{key}`: {about}"));
                 out.push(
-                    self.problem(Code::ManifestMissing, node, format!("{label} lacks the key `{key}`"))
-                        .hint(hint),
+                    self.problem(Code::ManifestMissing, node, format!("{label} lacks the key `{key}`")).hint(hint),
                 );
             }
         }
@@ -184,9 +168,7 @@ impl<'a> Validator<'a> {
 
     /// The first sentence of a schema's description.
     fn about(&self, schema: &'a Value) -> Option<String> {
-        let text = [schema, self.resolve(schema)]
-            .into_iter()
-            .find_map(|s| s.get("description")?.as_str())?;
+        let text = [schema, self.resolve(schema)].into_iter().find_map(|s| s.get("description")?.as_str())?;
         let line = text.split("\n\n").next().unwrap_or_default().replace('\n', " ");
         let sentence = line.split(". ").next().unwrap_or_default().trim_end_matches('.');
         let mut chars = sentence.chars();
@@ -204,9 +186,7 @@ impl<'a> Validator<'a> {
             return problem.hint(format!("did you mean `{meant}`?"));
         }
         let has = |name: &str| {
-            self.root
-                .pointer(&format!("/$defs/{name}/properties"))
-                .is_some_and(|p| p.get(&member.key).is_some())
+            self.root.pointer(&format!("/$defs/{name}/properties")).is_some_and(|p| p.get(&member.key).is_some())
         };
         if let Some((_, place)) = self.places.iter().find(|(name, _)| has(name)) {
             return problem.hint(format!("`{}` belongs into {place}", member.key));
@@ -226,10 +206,7 @@ impl<'a> Validator<'a> {
         if let Some(values) = schema.get("enum").and_then(Value::as_array) {
             return values.iter().filter(|v| !v.is_null()).map(Value::as_str).collect();
         }
-        let branches = ["oneOf", "anyOf"]
-            .into_iter()
-            .map(|k| array(schema, k))
-            .find(|b| !b.is_empty())?;
+        let branches = ["oneOf", "anyOf"].into_iter().map(|k| array(schema, k)).find(|b| !b.is_empty())?;
         let branches = branches.iter().filter(|b| types_of(b) != ["null"]);
         Some(branches.map(|b| self.choices(b)).collect::<Option<Vec<_>>>()?.concat())
     }
@@ -244,28 +221,16 @@ impl<'a> Validator<'a> {
             // An optional choice may be null in JSON.
             Data::Null => {}
             _ => out.push(
-                self.problem(
-                    Code::ManifestType,
-                    node,
-                    format!("{label} is {}, but takes text", node.kind()),
-                )
-                .hint(format!("use one of: {}", list(choices.iter().copied()))),
+                self.problem(Code::ManifestType, node, format!("{label} is {}, but takes text", node.kind()))
+                    .hint(format!("use one of: {}", list(choices.iter().copied()))),
             ),
         }
     }
 
     fn alternatives(&self, node: &Node, branches: &[&'a Value], label: &str, depth: usize, out: &mut Vec<Problem>) {
-        let fitting: Vec<&'a Value> = branches
-            .iter()
-            .copied()
-            .filter(|b| self.fits_type(node, b, 0))
-            .collect();
+        let fitting: Vec<&'a Value> = branches.iter().copied().filter(|b| self.fits_type(node, b, 0)).collect();
         if fitting.is_empty() {
-            let mut kinds: Vec<String> = branches
-                .iter()
-                .map(|b| self.describe(b))
-                .filter(|k| k != "null")
-                .collect();
+            let mut kinds: Vec<String> = branches.iter().map(|b| self.describe(b)).filter(|k| k != "null").collect();
             kinds.dedup();
             out.push(self.wrong_type(node, &kinds.join(" or "), label));
             return;
@@ -274,7 +239,7 @@ impl<'a> Validator<'a> {
         if let Some(choices) = choices {
             return self.choice(node, &choices.concat(), label, out);
         }
-        let mut best: Option<((usize, usize, std::cmp::Reverse<usize>), Vec<Problem>)> = None;
+        let mut best: Option<(Likeness, Vec<Problem>)> = None;
         for branch in &fitting {
             let mut problems = Vec::new();
             self.node(node, branch, label, depth + 1, &mut problems);
@@ -318,9 +283,7 @@ impl<'a> Validator<'a> {
             return (0, 0);
         };
         let known = || node.members().iter().filter_map(|m| Some((m, properties.get(&m.key)?)));
-        let tags = known()
-            .filter(|(m, rule)| rule.get("const").is_some_and(|c| *c == m.node.to_json()))
-            .count();
+        let tags = known().filter(|(m, rule)| rule.get("const").is_some_and(|c| *c == m.node.to_json())).count();
         (tags, known().count())
     }
 
@@ -336,11 +299,7 @@ impl<'a> Validator<'a> {
         if let Some(only) = schema.get("const") {
             return only.is_string() == node.as_text().is_some();
         }
-        match ["anyOf", "oneOf"]
-            .into_iter()
-            .map(|k| array(schema, k))
-            .find(|b| !b.is_empty())
-        {
+        match ["anyOf", "oneOf"].into_iter().map(|k| array(schema, k)).find(|b| !b.is_empty()) {
             Some(branches) => branches.iter().any(|b| self.fits_type(node, b, depth + 1)),
             None => true,
         }
@@ -363,21 +322,13 @@ impl<'a> Validator<'a> {
             .map(str::to_owned)
             .collect();
         if kinds.is_empty() {
-            kinds = ["anyOf", "oneOf"]
-                .into_iter()
-                .flat_map(|k| array(schema, k))
-                .map(|b| self.describe(b))
-                .collect();
+            kinds = ["anyOf", "oneOf"].into_iter().flat_map(|k| array(schema, k)).map(|b| self.describe(b)).collect();
             kinds.dedup();
         }
         if kinds.len() > 1 {
             kinds.retain(|k| k != "null");
         }
-        if kinds.is_empty() {
-            "another value".to_owned()
-        } else {
-            kinds.join(" or ")
-        }
+        if kinds.is_empty() { "another value".to_owned() } else { kinds.join(" or ") }
     }
 }
 
@@ -418,9 +369,8 @@ fn item_label(item: &Node, list: &str) -> String {
 /// A text in quotes, shortened: what stands in a message is not to fill a screen.
 pub(super) fn quoted(text: &str) -> String {
     let short: String = text.chars().take(60).collect();
-    format!(
-        "\"{}{}\"",
-        short.escape_debug(),
-        if short.len() < text.len() { "…" } else { "" }
-    )
+    format!("\"{}{}\"", short.escape_debug(), if short.len() < text.len() { "…" } else { "" })
 }
+
+/// How much a table looks like an alternative: tags that fit, known keys, and (fewer is more) problems.
+type Likeness = (usize, usize, std::cmp::Reverse<usize>);

@@ -42,31 +42,21 @@ impl Validator<'_> {
             None => {
                 let n = number.as_f64().unwrap_or_default();
                 let text = |bound: Option<&serde_json::Number>, out: fn(f64, f64) -> bool| {
-                    bound
-                        .filter(|b| b.as_f64().is_some_and(|b| out(n, b)))
-                        .map(ToString::to_string)
+                    bound.filter(|b| b.as_f64().is_some_and(|b| out(n, b))).map(ToString::to_string)
                 };
                 (text(low, |n, low| n < low), text(high, |n, high| n > high))
             }
         };
         if let Some(low) = below {
             out.push(
-                self.problem(
-                    Code::ManifestValue,
-                    node,
-                    format!("{label} is {number}, but must be at least {low}"),
-                )
-                .hint(format!("use {low} or more")),
+                self.problem(Code::ManifestValue, node, format!("{label} is {number}, but must be at least {low}"))
+                    .hint(format!("use {low} or more")),
             );
         }
         if let Some(high) = above {
             out.push(
-                self.problem(
-                    Code::ManifestValue,
-                    node,
-                    format!("{label} is {number}, but must be at most {high}"),
-                )
-                .hint(format!("use {high} or less")),
+                self.problem(Code::ManifestValue, node, format!("{label} is {number}, but must be at most {high}"))
+                    .hint(format!("use {high} or less")),
             );
         }
     }
@@ -75,14 +65,9 @@ impl Validator<'_> {
         let length = text.chars().count() as u64;
         let bound = |key: &str| schema.get(key).and_then(Value::as_u64);
         if bound("minLength").is_some_and(|n| length < n) {
-            let message = if length == 0 {
-                format!("{label} is empty")
-            } else {
-                format!("{label} is too short")
-            };
+            let message = if length == 0 { format!("{label} is empty") } else { format!("{label} is too short") };
             out.push(
-                self.problem(Code::ManifestValue, node, message)
-                    .hint("write a longer text, or leave the key out"),
+                self.problem(Code::ManifestValue, node, message).hint("write a longer text, or leave the key out"),
             );
         }
         if let Some(most) = bound("maxLength").filter(|n| length > *n) {

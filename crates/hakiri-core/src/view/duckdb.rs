@@ -115,7 +115,8 @@ impl Text<'_> {
     /// Whether several versions of a key can be there.
     fn needs_merge(&self) -> bool {
         let merge = &self.view.merge;
-        let keyed = merge.mode == Mode::Merge && !merge.primary_key.is_empty();
+        let keyed =
+            merge.mode == Mode::Merge && !merge.primary_key.is_empty() && has_all(self.view, &merge.primary_key);
         // Children whose key holds their parent's are of one commit by the join, and a commit holds a key once.
         let of_parent = merge
             .parent
@@ -126,6 +127,8 @@ impl Text<'_> {
 
     fn semi_join(&self, link: &crate::manifest::ParentLink) -> String {
         let parent = self.views.iter().find(|v| v.table == link.table).filter(|_| self.depth < MAX_DEPTH);
+        // A table without rows may not have the columns of its key yet.
+        let parent = parent.filter(|p| has_all(p, &p.merge.primary_key) && has_all(self.view, &link.columns));
         let Some(parent) = parent else { return "WHERE false".to_owned() };
         let (rows, depth) = (format!("r{}", self.depth), self.depth + 1);
         let keys: Vec<&str> = parent.merge.primary_key.iter().map(String::as_str).collect();
@@ -133,7 +136,15 @@ impl Text<'_> {
         let covered = self.view.layers.iter().filter(|l| l.snapshot).map(|l| l.seq).max().unwrap_or(0);
         let mut on = vec![format!("{rows}.{seq} = greatest(p{depth}.{seq}, {covered})", seq = identifier(SEQ))];
         for (own, key) in link.columns.iter().zip(&keys) {
-            on.push(format!("{rows}.{} = p{depth}.{}", identifier(own), identifier(key)));
+            let (from, to) = (self.schema().field(own), parent.schema.schema.field(key));
+            let value = match (from, to) {
+                // Each table widens on its own: keys are compared as the parent's types.
+                (Some(from), Some(to)) if from.ty != to.ty => {
+                    format!("TRY_CAST({rows}.{} AS {})", identifier(own), type_sql(&to.ty))
+                }
+                _ => format!("{rows}.{}", identifier(own)),
+            };
+            on.push(format!("{value} = p{depth}.{}", identifier(key)));
         }
         let parents = Text { views: self.views, view: parent, depth }.current(&keys, true);
         format!("SEMI JOIN (\n{parents}\n) AS p{depth} ON {}", on.join(" AND "))
@@ -213,6 +224,10 @@ struct Group<'a> {
     schema: Option<&'a Schema>,
     snapshot: bool,
     parts: Vec<&'a Part>,
+}
+
+fn has_all(view: &TableView, columns: &[String]) -> bool {
+    columns.iter().all(|name| view.schema.schema.field(name).is_some())
 }
 
 fn aliased(value: &str, name: &str) -> String {

@@ -97,13 +97,23 @@ struct Chains(BTreeMap<String, Option<Known>>);
 impl Chains {
     /// Names a manifest, its parts, and what hangs on it down to the commit `covers`. The manifest of that commit stays
     /// too: readers know by it where to stop.
-    async fn name(&mut self, store: &Store, newest: Option<FileRef>, covers: u64, named: &mut BTreeSet<String>) -> Result<()> {
+    async fn name(
+        &mut self,
+        store: &Store,
+        newest: Option<FileRef>,
+        covers: u64,
+        named: &mut BTreeSet<String>,
+    ) -> Result<()> {
         let mut next = newest;
         while let Some(file) = next {
             named.insert(file.path.clone());
             if !self.0.contains_key(&file.path) {
                 let known = match load_manifest(store, &file).await {
-                    Ok(m) => Some(Known { seq: m.seq, parts: m.parts.into_iter().map(|p| p.path).collect(), previous: m.previous }),
+                    Ok(m) => Some(Known {
+                        seq: m.seq,
+                        parts: m.parts.into_iter().map(|p| p.path).collect(),
+                        previous: m.previous,
+                    }),
                     // What is gone cannot be kept; that a committed file is gone is for readers to say.
                     Err(e) if e.code() == Code::StoreMissing => None,
                     Err(e) => return Err(e),

@@ -47,7 +47,13 @@ pub fn plan_gc(files: &[StoredFile], live: &Live, now: Instant, grace_ms: i64) -
 ///
 /// # Errors
 /// Any error of the store or of `live`. What was deleted before it stays deleted; the next call goes on.
-pub async fn collect<F, Fut>(store: &Store, live: F, now: Instant, grace_ms: i64, dry_run: bool) -> Result<Vec<StoredFile>>
+pub async fn collect<F, Fut>(
+    store: &Store,
+    live: F,
+    now: Instant,
+    grace_ms: i64,
+    dry_run: bool,
+) -> Result<Vec<StoredFile>>
 where
     F: FnOnce() -> Fut,
     Fut: Future<Output = Result<Live>>,
@@ -83,8 +89,14 @@ fn owner(path: &str) -> Owner {
         _ => Owner::Nobody,
     };
     match segments.as_slice() {
-        &[TABLES, table, "runs", run, name] if table.parse::<TableName>().is_ok() => of_run(run, is_data(name) || is_hashed(name, "cursor-", ".json")),
-        &[TABLES, table, "snapshots", snapshot, name] if table.parse::<TableName>().is_ok() && is_snapshot(snapshot) && is_data(name) => Owner::Us,
+        &[TABLES, table, "runs", run, name] if table.parse::<TableName>().is_ok() => {
+            of_run(run, is_data(name) || is_hashed(name, "cursor-", ".json"))
+        }
+        &[TABLES, table, "snapshots", snapshot, name]
+            if table.parse::<TableName>().is_ok() && is_snapshot(snapshot) && is_data(name) =>
+        {
+            Owner::Us
+        }
         &[STEPS, run, name] => of_run(run, is_numbered(name, "step-", 1, ".json")),
         &[TEMP, name] if name.starts_with("put-") && name.ends_with(".tmp") => Owner::Us,
         _ => Owner::Nobody,
@@ -110,7 +122,8 @@ fn is_numbered(name: &str, start: &str, numbers: usize, end: &str) -> bool {
 }
 
 fn is_snapshot(name: &str) -> bool {
-    name.split_once('-').is_some_and(|(seq, hash)| seq.len() >= 10 && seq.bytes().all(|b| b.is_ascii_digit()) && is_hash(hash))
+    name.split_once('-')
+        .is_some_and(|(seq, hash)| seq.len() >= 10 && seq.bytes().all(|b| b.is_ascii_digit()) && is_hash(hash))
 }
 
 fn is_hash(text: &str) -> bool {
@@ -133,7 +146,8 @@ mod tests {
 
     /// Every path that `layout` makes for data.
     fn layout_paths(run: &str) -> Vec<String> {
-        let (table, run, hash): (TableName, RunId, Hash) = ("crm_a".parse().unwrap(), run.parse().unwrap(), Hash::of(b"x"));
+        let (table, run, hash): (TableName, RunId, Hash) =
+            ("crm_a".parse().unwrap(), run.parse().unwrap(), Hash::of(b"x"));
         let (folder, snapshot) = (layout::run(&table, &run), layout::snapshot(&table, 7, &hash));
         vec![
             layout::part(&folder, 0, 12, &hash),
@@ -155,7 +169,11 @@ mod tests {
         let mut paths = layout_paths(RUN);
         paths.push(".tmp/put-Ab12Cd.tmp".to_owned());
         assert_eq!(gone(&paths, &Live::default(), 1_501, 500), paths);
-        assert_eq!(gone(&paths, &Live::default(), 1_500, 500), Vec::<String>::new(), "at the end of its grace it is still there");
+        assert_eq!(
+            gone(&paths, &Live::default(), 1_500, 500),
+            Vec::<String>::new(),
+            "at the end of its grace it is still there"
+        );
         assert_eq!(gone(&paths, &Live::default(), 900, -5), Vec::<String>::new(), "clocks may differ");
         let live = Live { named: paths.iter().skip(1).cloned().collect(), ..Live::default() };
         assert_eq!(gone(&paths, &live, 9_000, 500), paths[..1]);

@@ -92,7 +92,9 @@ pub(super) fn check_columns(table: &PlannedTable, seen: &Schema, schema: &Schema
         }
     }
     match &table.merge.cursor {
-        Some(column) if seen.field(column).is_none() && table.schema.is_none() => Err(no_column(seen, column, "cursor")),
+        Some(column) if seen.field(column).is_none() && table.schema.is_none() => {
+            Err(no_column(seen, column, "cursor"))
+        }
         Some(column) if schema.field(column).is_none() => Err(no_column(schema, column, "cursor")
             .with_hint("keep the cursor column in `transform`: it tells which version of a row is current")),
         _ => Ok(()),

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use arrow::array::BooleanBufferBuilder;
-use arrow::buffer::BooleanBuffer;
 use arrow::array::AsArray as _;
-use arrow::datatypes::UInt64Type;
+use arrow::array::BooleanBufferBuilder;
 use arrow::array::{BooleanArray, RecordBatch, UInt64Array};
+use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::UInt64Type;
 use hakiri_core::Result;
 use hakiri_core::cursor::Cursor;
+use hakiri_core::layout;
 use hakiri_core::plan::{Plan, PlannedStep, PlannedTable};
 use hakiri_core::schema::{Field, Schema, Type};
 use hakiri_core::source::Cancel;
 use hakiri_core::spec::Mode;
 use hakiri_core::step::TableResult;
-use hakiri_core::layout;
 
 use super::Intake;
 use super::rows::{check_columns, decode_rows, internal, keep, with_keys, within_window};

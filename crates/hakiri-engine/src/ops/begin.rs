@@ -43,7 +43,9 @@ impl Engine {
         self.secrets.secrets(&spec.secrets)?.resolve(&spec.source.config)?;
         let lease = match self.catalog.acquire(&request.pipeline, &due.run, self.settings.lease_ttl_ms).await {
             Ok(lease) => lease,
-            Err(CatalogError::Held { until, .. }) => return Ok(AfterBegin::Wait { seconds: self.seconds_until(until) }),
+            Err(CatalogError::Held { until, .. }) => {
+                return Ok(AfterBegin::Wait { seconds: self.seconds_until(until) });
+            }
             // The run ended between our look and now: look again.
             Err(CatalogError::Conflict(_)) => return Ok(AfterBegin::Wait { seconds: 1 }),
             Err(e) => return Err(e.into()),
@@ -68,7 +70,9 @@ impl Engine {
     async fn resume(&self, plan: &Plan) -> Result<AfterBegin> {
         let lease = match self.catalog.acquire(&plan.pipeline, &plan.run, self.settings.lease_ttl_ms).await {
             Ok(lease) => lease,
-            Err(CatalogError::Held { until, .. }) => return Ok(AfterBegin::Wait { seconds: self.seconds_until(until) }),
+            Err(CatalogError::Held { until, .. }) => {
+                return Ok(AfterBegin::Wait { seconds: self.seconds_until(until) });
+            }
             Err(e) => return Err(e.into()),
         };
         let mut open = Vec::new();
@@ -114,7 +118,13 @@ impl Engine {
                 for tick in schedule.due(head.last_tick, request.wake, spec.catch_up) {
                     // A run by hand may have stood for this very tick.
                     if !self.has_ended(&spec.id, &run_of(tick, generation)).await? {
-                        return Ok(Some(Due { run: run_of(tick, generation), tick, generation, full: false, scheduled: true }));
+                        return Ok(Some(Due {
+                            run: run_of(tick, generation),
+                            tick,
+                            generation,
+                            full: false,
+                            scheduled: true,
+                        }));
                     }
                 }
                 Ok(None)

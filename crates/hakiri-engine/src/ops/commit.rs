@@ -70,7 +70,8 @@ impl Engine {
             (n, all) if n == all => RunStatus::Failed,
             _ => RunStatus::Partial,
         };
-        let started = load_run(&*self.catalog, &plan.pipeline, &plan.run).await?.map_or(plan.tick, |r| r.report.started);
+        let started =
+            load_run(&*self.catalog, &plan.pipeline, &plan.run).await?.map_or(plan.tick, |r| r.report.started);
         let report = RunReport {
             pipeline: plan.pipeline.clone(),
             run: plan.run.clone(),
@@ -95,7 +96,8 @@ impl Engine {
             })
             .await?;
         self.publish(&committed.head).await?;
-        let record = committed.run.ok_or_else(|| Error::new(Code::Internal, "the catalog committed a run without a record"))?;
+        let record =
+            committed.run.ok_or_else(|| Error::new(Code::Internal, "the catalog committed a run without a record"))?;
         Ok(AfterCommit::Begin { report: record.report })
     }
 
@@ -118,7 +120,10 @@ impl Engine {
                     }
                 }
                 StepStatus::Pending { .. } | StepStatus::Claimed { .. } => {
-                    return Err(Error::new(Code::CatalogConflict, format!("step {} of {} has not ended", step.index, plan.run)));
+                    return Err(Error::new(
+                        Code::CatalogConflict,
+                        format!("step {} of {} has not ended", step.index, plan.run),
+                    ));
                 }
             }
         }
@@ -172,7 +177,9 @@ impl Engine {
         };
         let old = self.head(&plan.pipeline).await?.tables.remove(&table.table);
         let unnamed = match (&table.previous, &old) {
-            (None, Some(TableHead { manifest: Some(left), .. })) if Some(left) != manifest.as_ref() => Some(left.clone()),
+            (None, Some(TableHead { manifest: Some(left), .. })) if Some(left) != manifest.as_ref() => {
+                Some(left.clone())
+            }
             _ => None,
         };
         let head = TableHead {

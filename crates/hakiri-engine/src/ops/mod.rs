@@ -27,9 +27,10 @@ pub use planning::Preview;
 pub(crate) async fn load_plan(catalog: &dyn Catalog, pipeline: &PipelineId, run: &RunId) -> Result<Plan> {
     match catalog.get(&Key::plan(pipeline, run)).await? {
         Some(Record::Plan(plan)) if plan.format <= FORMAT => Ok(plan),
-        Some(Record::Plan(plan)) => {
-            Err(Error::new(Code::PlanVersion, format!("the plan of {run} was made by Hakiri {} (format {})", plan.made_by, plan.format)))
-        }
+        Some(Record::Plan(plan)) => Err(Error::new(
+            Code::PlanVersion,
+            format!("the plan of {run} was made by Hakiri {} (format {})", plan.made_by, plan.format),
+        )),
         _ => Err(Error::new(Code::CatalogNotFound, format!("the run {run} of `{pipeline}` has no plan"))),
     }
 }

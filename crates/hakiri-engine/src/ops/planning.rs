@@ -58,7 +58,15 @@ impl Engine {
         let steps = connector.plan(&requests, due.tick, &ctx).await?;
         let mut planned = Vec::new();
         for (index, step) in steps.into_iter().enumerate() {
-            planned.push(self.planned_step(spec, head, due, u32::try_from(index).unwrap_or(u32::MAX), step, &selected, &requests)?);
+            planned.push(self.planned_step(
+                spec,
+                head,
+                due,
+                u32::try_from(index).unwrap_or(u32::MAX),
+                step,
+                &selected,
+                &requests,
+            )?);
         }
         refuse_collisions(&planned)?;
         Ok(Plan {
@@ -83,7 +91,8 @@ impl Engine {
     pub(crate) async fn inline_cursor(&self, cursor: Option<Cursor>) -> Result<Option<Cursor>> {
         let Some(Cursor::Stored { path, sha256 }) = cursor else { return Ok(cursor) };
         let bytes = self.store.get_verified(&FileRef { path: path.clone(), sha256 }).await?;
-        let value = String::from_utf8(bytes.to_vec()).map_err(|_| Error::new(Code::StoreDamaged, format!("{path} is not text")))?;
+        let value = String::from_utf8(bytes.to_vec())
+            .map_err(|_| Error::new(Code::StoreDamaged, format!("{path} is not text")))?;
         Ok(Some(Cursor::Opaque { value }))
     }
 
@@ -100,8 +109,12 @@ impl Engine {
     ) -> Result<PlannedStep> {
         let mut tables: Vec<PlannedTable> = Vec::new();
         for (stream, name) in step.tables.iter().enumerate() {
-            let (Some(source), Some(request)) = (find(selected, name, |s| &s.name), find(requests, name, |r| &r.name)) else {
-                return Err(Error::new(Code::Internal, format!("the connector planned the table `{name}`, which nobody asked for")));
+            let (Some(source), Some(request)) = (find(selected, name, |s| &s.name), find(requests, name, |r| &r.name))
+            else {
+                return Err(Error::new(
+                    Code::Internal,
+                    format!("the connector planned the table `{name}`, which nobody asked for"),
+                ));
             };
             let table = spec.stored_name(name)?;
             let committed = head.tables.get(&table).filter(|t| !due.full && !t.anew);
@@ -112,7 +125,12 @@ impl Engine {
             }
             let starts_anew = mode == Mode::Replace || step.replaces;
             let parent = u32::try_from(tables.len()).unwrap_or(u32::MAX);
-            let merge = Merge { mode, primary_key: request.primary_key.clone(), cursor: request.incremental.clone(), parent: None };
+            let merge = Merge {
+                mode,
+                primary_key: request.primary_key.clone(),
+                cursor: request.incremental.clone(),
+                parent: None,
+            };
             let base = PlannedTable {
                 table: table.clone(),
                 source_table: name.clone(),
@@ -154,8 +172,11 @@ impl Engine {
         name: &str,
     ) -> Result<PlannedTable> {
         if parent.merge.primary_key.is_empty() {
-            return Err(Error::new(Code::SchemaKey, format!("`{}` has no primary key for its child table `{name}` to refer to", parent.source_table))
-                .with_hint("set `primary_key` on the parent, or leave the array in it"));
+            return Err(Error::new(
+                Code::SchemaKey,
+                format!("`{}` has no primary key for its child table `{name}` to refer to", parent.source_table),
+            )
+            .with_hint("set `primary_key` on the parent, or leave the array in it"));
         }
         let table = spec.stored_name(name)?;
         let committed = head.tables.get(&table).filter(|t| !due.full && !t.anew);
@@ -207,8 +228,14 @@ fn select(spec: &PipelineSpec, offered: Vec<SourceTable>) -> Result<Vec<SourceTa
         .map(|name| {
             find(&offered, name, |t| &t.name).cloned().ok_or_else(|| {
                 let known: Vec<&str> = offered.iter().map(|t| t.name.as_str()).collect();
-                Error::new(Code::SourceUnknownTable, format!("the source of `{}` does not offer a table `{name}`", spec.id))
-                    .with_hint(format!("it offers: {}", if known.is_empty() { "none".to_owned() } else { known.join(", ") }))
+                Error::new(
+                    Code::SourceUnknownTable,
+                    format!("the source of `{}` does not offer a table `{name}`", spec.id),
+                )
+                .with_hint(format!(
+                    "it offers: {}",
+                    if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+                ))
             })
         })
         .collect()
@@ -224,7 +251,11 @@ fn incremental(settings: &TableSpec, source: &SourceTable) -> Option<String> {
 }
 
 /// Which kind of cursor a table has, and its mode: key and cursor → merge; cursor, no key → append; neither → replace.
-fn kind_and_mode(spec: &PipelineSpec, source: &SourceTable, committed: Option<&TableHead>) -> Result<(Option<CursorKind>, Mode)> {
+fn kind_and_mode(
+    spec: &PipelineSpec,
+    source: &SourceTable,
+    committed: Option<&TableHead>,
+) -> Result<(Option<CursorKind>, Mode)> {
     let settings = spec.table_settings(&source.name);
     let column = incremental(&settings, source);
     let kind = source.cursor_kind.or_else(|| {
@@ -248,13 +279,21 @@ fn kind_and_mode(spec: &PipelineSpec, source: &SourceTable, committed: Option<&T
             .with_hint("set `primary_key`, or use mode = \"append\""));
     }
     if mode == Mode::Append && kind.is_none() {
-        return Err(Error::new(Code::ManifestValue, format!("`{}` has no cursor, so that appending would add every row at every run", source.name))
-            .with_hint("set `incremental`, or mode = \"replace\""));
+        return Err(Error::new(
+            Code::ManifestValue,
+            format!("`{}` has no cursor, so that appending would add every row at every run", source.name),
+        )
+        .with_hint("set `incremental`, or mode = \"replace\""));
     }
     Ok((kind, mode))
 }
 
-fn request(spec: &PipelineSpec, source: &SourceTable, committed: Option<&TableHead>, due: &Due) -> Result<TableRequest> {
+fn request(
+    spec: &PipelineSpec,
+    source: &SourceTable,
+    committed: Option<&TableHead>,
+    due: &Due,
+) -> Result<TableRequest> {
     let settings = spec.table_settings(&source.name);
     let committed = committed.filter(|t| !due.full && !t.anew);
     let (kind, mode) = kind_and_mode(spec, source, committed)?;
@@ -298,7 +337,10 @@ fn refuse_collisions(steps: &[PlannedStep]) -> Result<()> {
     for table in steps.iter().flat_map(|s| &s.tables) {
         match seen.iter().find(|(name, source)| *name == &table.table && *source != table.source_table) {
             Some((name, other)) => {
-                return Err(Error::new(Code::ManifestCollision, format!("`{other}` and `{}` would both be stored as `{name}`", table.source_table)));
+                return Err(Error::new(
+                    Code::ManifestCollision,
+                    format!("`{other}` and `{}` would both be stored as `{name}`", table.source_table),
+                ));
             }
             None => seen.push((&table.table, &table.source_table)),
         }

@@ -23,14 +23,15 @@ impl Engine {
     /// source or of the data is no error of the operation: it is recorded and answered with `wait` or `fail`.
     pub async fn step(&self, request: &StepRequest) -> Result<AfterStep> {
         let plan = load_plan(&*self.catalog, &request.pipeline, &request.run).await?;
-        let step = plan
-            .steps
-            .get(request.step as usize)
-            .ok_or_else(|| Error::new(Code::CatalogNotFound, format!("the plan of {} has no step {}", request.run, request.step)))?;
+        let step = plan.steps.get(request.step as usize).ok_or_else(|| {
+            Error::new(Code::CatalogNotFound, format!("the plan of {} has no step {}", request.run, request.step))
+        })?;
         let ttl = self.settings.lease_ttl_ms;
         self.catalog.renew(&plan.pipeline, &plan.run, request.epoch, ttl).await?;
-        let claim =
-            self.catalog.claim_step(&plan.pipeline, &plan.run, request.epoch, step.index, &self.settings.worker, ttl).await?;
+        let claim = self
+            .catalog
+            .claim_step(&plan.pipeline, &plan.run, request.epoch, step.index, &self.settings.worker, ttl)
+            .await?;
         let record = match claim {
             Claim::Final(record) => return Ok(answer(record)),
             Claim::Later { until } => return Ok(AfterStep::Wait { seconds: self.wait_until(until) }),
@@ -76,7 +77,8 @@ impl Engine {
             // The catalog's own errors say nothing about the step.
             Err(e) if e.code() == Code::CatalogFenced => Err(e),
             Err(e) => {
-                let started = load_run(&*self.catalog, &plan.pipeline, &plan.run).await?.map_or(plan.tick, |r| r.report.started);
+                let started =
+                    load_run(&*self.catalog, &plan.pipeline, &plan.run).await?.map_or(plan.tick, |r| r.report.started);
                 let deadline = started.plus_millis(self.settings.deadline_ms);
                 let (record, wait) = after_failure(record, &e, self.clock.now(), deadline);
                 let stored = self.report(plan, epoch, record).await?;
@@ -115,7 +117,10 @@ impl Engine {
             }
             beat = self.clock.now().plus_millis(ttl / 3);
             let claimed = StepRecord {
-                status: StepStatus::Claimed { worker: self.settings.worker.clone(), until: self.clock.now().plus_millis(ttl) },
+                status: StepStatus::Claimed {
+                    worker: self.settings.worker.clone(),
+                    until: self.clock.now().plus_millis(ttl),
+                },
                 ..record.clone()
             };
             let beaten = async {

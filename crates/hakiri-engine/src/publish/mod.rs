@@ -52,8 +52,13 @@ impl Engine {
 
     /// All versions of a table's schema, one a line, each with the seq of this commit first.
     async fn schema_history(&self, head: &Head, table: &str) -> Result<Vec<u8>> {
-        let mut page =
-            PageRequest { kind: Kind::Schema, prefix: vec![head.pipeline.to_string(), table.to_owned()], after: None, limit: 1000, newest_first: false };
+        let mut page = PageRequest {
+            kind: Kind::Schema,
+            prefix: vec![head.pipeline.to_string(), table.to_owned()],
+            after: None,
+            limit: 1000,
+            newest_first: false,
+        };
         let mut lines = Vec::new();
         loop {
             let listed = self.catalog.list(&page).await?;

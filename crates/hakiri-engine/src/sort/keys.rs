@@ -35,8 +35,9 @@ impl Keys {
             Ok(SortField::new_with_options(field.data_type().clone(), options))
         };
         let converter = |fields: Vec<SortField>| {
-            RowConverter::new(fields)
-                .map_err(|_| Error::new(Code::SchemaUnsupported, format!("rows cannot be ordered by {}", key.join(", "))))
+            RowConverter::new(fields).map_err(|_| {
+                Error::new(Code::SchemaUnsupported, format!("rows cannot be ordered by {}", key.join(", ")))
+            })
         };
         let cursor = match cursor {
             Some(name) => Some((name.to_owned(), converter(vec![field(name)?])?)),

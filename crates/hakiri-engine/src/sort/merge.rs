@@ -145,7 +145,9 @@ impl Merge {
             };
             let here = (self.sources[at].batch, self.sources[at].row);
             match self.pending.take() {
-                Some(before) if !self.loaded[before.0].ranks.same_key(before.1, &self.loaded[here.0].ranks, here.1) => self.pick(before),
+                Some(before) if !self.loaded[before.0].ranks.same_key(before.1, &self.loaded[here.0].ranks, here.1) => {
+                    self.pick(before)
+                }
                 _ => {}
             }
             if self.dedupe {

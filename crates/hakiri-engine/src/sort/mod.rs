@@ -60,7 +60,14 @@ impl Sorter {
     ///
     /// # Errors
     /// None yet; columns are looked up when rows come.
-    pub fn new(schema: &Schema, key: &[String], cursor: Option<&str>, dedupe: bool, budget: usize, temp_dir: PathBuf) -> Result<Self> {
+    pub fn new(
+        schema: &Schema,
+        key: &[String],
+        cursor: Option<&str>,
+        dedupe: bool,
+        budget: usize,
+        temp_dir: PathBuf,
+    ) -> Result<Self> {
         Ok(Self {
             schema: schema.clone(),
             key: key.to_vec(),

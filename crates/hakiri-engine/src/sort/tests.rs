@@ -32,7 +32,9 @@ fn batch(rows: &[Row]) -> RecordBatch {
 fn unbatch(batch: &RecordBatch) -> Vec<Row> {
     let (at, id) = (batch.column(0).as_primitive::<Int64Type>(), batch.column(1).as_string::<i64>());
     let arrival = batch.column(2).as_primitive::<Int64Type>();
-    (0..batch.num_rows()).map(|i| (id.value(i).to_owned(), at.is_valid(i).then(|| at.value(i)), arrival.value(i))).collect()
+    (0..batch.num_rows())
+        .map(|i| (id.value(i).to_owned(), at.is_valid(i).then(|| at.value(i)), arrival.value(i)))
+        .collect()
 }
 
 fn sorted(rows: &[Row], size: usize, cursor: Option<&str>, dedupe: bool, budget: usize) -> (Vec<Row>, bool) {
@@ -62,7 +64,8 @@ fn expected(rows: &[Row], by_cursor: bool, dedupe: bool) -> Vec<Row> {
 
 fn any_rows() -> impl Strategy<Value = Vec<Row>> {
     let row = ("[ab]{0,2}", prop::option::of(-2..3_i64));
-    prop::collection::vec(row, 0..400).prop_map(|rows| rows.into_iter().zip(0..).map(|((id, at), n)| (id, at, n)).collect())
+    prop::collection::vec(row, 0..400)
+        .prop_map(|rows| rows.into_iter().zip(0..).map(|((id, at), n)| (id, at, n)).collect())
 }
 
 proptest! {
@@ -94,11 +97,13 @@ fn many_runs_are_merged_in_levels() {
 
 #[test]
 fn text_is_ordered_by_its_bytes_and_several_columns_in_their_order() {
-    let rows: Vec<Row> = ["b", "a\0", "é", "a", "B", ""].into_iter().zip(0..).map(|(id, n)| (id.to_owned(), None, n)).collect();
+    let rows: Vec<Row> =
+        ["b", "a\0", "é", "a", "B", ""].into_iter().zip(0..).map(|(id, n)| (id.to_owned(), None, n)).collect();
     let ids: Vec<String> = sorted(&rows, 2, None, false, 0).0.into_iter().map(|r| r.0).collect();
     assert_eq!(ids, ["", "B", "a", "a\0", "b", "é"]);
 
-    let mut sorter = Sorter::new(&schema(), &["arrival".to_owned(), "id".to_owned()], None, false, 1 << 20, "".into()).unwrap();
+    let mut sorter =
+        Sorter::new(&schema(), &["arrival".to_owned(), "id".to_owned()], None, false, 1 << 20, "".into()).unwrap();
     sorter.push(batch(&[("b".into(), None, 2), ("b".into(), None, -1), ("a".into(), None, 2)])).unwrap();
     let got: Vec<Row> = sorter.finish().unwrap().flat_map(|b| unbatch(&b.unwrap())).collect();
     assert_eq!(got, [("b".into(), None, -1), ("a".into(), None, 2), ("b".into(), None, 2)]);
@@ -108,8 +113,12 @@ fn text_is_ordered_by_its_bytes_and_several_columns_in_their_order() {
 fn a_null_key_is_refused_by_name_and_count_never_by_value() {
     let schema = schema();
     let mut sorter = Sorter::new(&schema, &["id".to_owned(), "at".to_owned()], None, true, 1 << 20, "".into()).unwrap();
-    let error = sorter.push(batch(&[("secret".into(), None, 0), ("b".into(), Some(1), 1), ("c".into(), None, 2)])).unwrap_err();
-    assert_eq!((error.code(), error.message()), (Code::RecordWithoutKey, "2 records have no value in the key column `at`"));
+    let error =
+        sorter.push(batch(&[("secret".into(), None, 0), ("b".into(), Some(1), 1), ("c".into(), None, 2)])).unwrap_err();
+    assert_eq!(
+        (error.code(), error.message()),
+        (Code::RecordWithoutKey, "2 records have no value in the key column `at`")
+    );
     let mut sorter = Sorter::new(&schema, &["none".to_owned()], None, true, 1 << 20, "".into()).unwrap();
     sorter.push(batch(&[])).unwrap();
     assert_eq!(sorter.push(batch(&[("b".into(), Some(1), 1)])).unwrap_err().code(), Code::SchemaKey);

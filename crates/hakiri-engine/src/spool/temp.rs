@@ -42,7 +42,9 @@ impl TempBatches {
             Some(writer) => writer,
             None => {
                 self.start = self.end;
-                let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME)).map_err(ipc_failed)?;
+                let options = IpcWriteOptions::default()
+                    .try_with_compression(Some(CompressionType::LZ4_FRAME))
+                    .map_err(ipc_failed)?;
                 let tail = Tail { file: self.file.clone(), at: self.end };
                 StreamWriter::try_new_with_options(tail, batch.schema_ref(), options).map_err(ipc_failed)?
             }
@@ -133,7 +135,9 @@ fn ipc_failed(e: ArrowError) -> Error {
 /// What a failed operation on a temporary file means.
 pub(super) fn temp_failed(e: &io::Error) -> Error {
     match e.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => Error::new(Code::StoreFull, "no space is left for temporary files"),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            Error::new(Code::StoreFull, "no space is left for temporary files")
+        }
         _ => Error::new(Code::Io, format!("a temporary file: {}", e.to_string().to_lowercase())),
     }
 }

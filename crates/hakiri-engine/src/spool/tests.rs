@@ -21,7 +21,8 @@ fn rows(kind: u8, from: i64, count: usize) -> Rows {
     match kind {
         0 => Rows::Typed(batch(vec![("n", numbers)])),
         1 => {
-            let texts: DictionaryArray<Int32Type> = texts.map(|t| t.unwrap()).collect::<Vec<_>>().iter().map(String::as_str).collect();
+            let texts: DictionaryArray<Int32Type> =
+                texts.map(|t| t.unwrap()).collect::<Vec<_>>().iter().map(String::as_str).collect();
             Rows::Typed(batch(vec![("d", Arc::new(texts)), ("n", numbers)]))
         }
         2 => Rows::Typed(batch(vec![("v", Arc::new(StringViewArray::from_iter(texts)))])),
@@ -70,8 +71,10 @@ fn schemas_with_equal_columns_and_other_metadata_stay_apart() {
     let mut spool = Spool::new(0, dir.path().to_owned());
     let plain = rows(0, 0, 3);
     let Rows::Typed(b) = &plain else { panic!() };
-    let field = Field::new("n", b.column(0).data_type().clone(), true).with_metadata([("a".to_owned(), "b".to_owned())].into());
-    let marked = Rows::Typed(RecordBatch::try_new(Arc::new(ArrowSchema::new(vec![field])), b.columns().to_vec()).unwrap());
+    let field =
+        Field::new("n", b.column(0).data_type().clone(), true).with_metadata([("a".to_owned(), "b".to_owned())].into());
+    let marked =
+        Rows::Typed(RecordBatch::try_new(Arc::new(ArrowSchema::new(vec![field])), b.columns().to_vec()).unwrap());
     let expected = [plain.clone(), marked.clone(), marked, plain];
     for rows in &expected {
         spool.push(rows.clone()).unwrap();

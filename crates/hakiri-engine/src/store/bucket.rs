@@ -17,7 +17,10 @@ use hakiri_core::{Error, Result};
 use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::client::{HttpError, HttpErrorKind};
 use object_store::path::Path;
-use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, RetryConfig, UpdateVersion};
+use object_store::{
+    BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, RetryConfig,
+    UpdateVersion,
+};
 
 use super::{Created, S3Settings, StoredFile, derived};
 
@@ -40,12 +43,15 @@ pub(super) struct Bucket {
 
 impl Bucket {
     pub(super) fn new(settings: &S3Settings, project: &str) -> Result<Self> {
-        let backoff = BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(10), base: 2.0 };
+        let backoff =
+            BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(10), base: 2.0 };
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(&settings.bucket)
             .with_region(settings.region.as_deref().unwrap_or("us-east-1"))
             .with_conditional_put(S3ConditionalPut::ETagMatch)
-            .with_client_options(ClientOptions::new().with_timeout(REQUEST_TIMEOUT).with_connect_timeout(Duration::from_secs(10)))
+            .with_client_options(
+                ClientOptions::new().with_timeout(REQUEST_TIMEOUT).with_connect_timeout(Duration::from_secs(10)),
+            )
             .with_retry(RetryConfig { backoff, max_retries: 5, retry_timeout: RETRY_TIMEOUT })
             .with_allow_http(settings.allow_http);
         if let Some(endpoint) = &settings.endpoint {
@@ -58,11 +64,22 @@ impl Bucket {
             builder = builder.with_token(token.expose());
         }
         let store = builder.build().map_err(|_| {
-            Error::new(Code::ManifestValue, format!("the bucket `{}` cannot be used with these settings", settings.bucket))
-                .with_hint("check the bucket's name, the endpoint's URL and that both parts of the access key are set")
+            Error::new(
+                Code::ManifestValue,
+                format!("the bucket `{}` cannot be used with these settings", settings.bucket),
+            )
+            .with_hint("check the bucket's name, the endpoint's URL and that both parts of the access key are set")
         })?;
-        let root = [settings.prefix.trim_matches('/'), project].into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join("/");
-        Ok(Self { store: Arc::new(store), location: format!("s3://{}/{root}", settings.bucket), root: Path::from(root) })
+        let root = [settings.prefix.trim_matches('/'), project]
+            .into_iter()
+            .filter(|p| !p.is_empty())
+            .collect::<Vec<_>>()
+            .join("/");
+        Ok(Self {
+            store: Arc::new(store),
+            location: format!("s3://{}/{root}", settings.bucket),
+            root: Path::from(root),
+        })
     }
 
     #[cfg(test)]
@@ -228,9 +245,12 @@ fn http_kind(e: &object_store::Error) -> Option<HttpErrorKind> {
 fn explained(e: &object_store::Error) -> Error {
     use object_store::Error::{NotFound, PermissionDenied, Unauthenticated};
     let text = e.to_string();
-    let said = between(&text, "<Code>", "</Code>").filter(|c| c.len() < 60).map(|c| format!(" ({c})")).unwrap_or_default();
+    let said =
+        between(&text, "<Code>", "</Code>").filter(|c| c.len() < 60).map(|c| format!(" ({c})")).unwrap_or_default();
     match e {
-        PermissionDenied { .. } | Unauthenticated { .. } => Error::new(Code::StoreDenied, format!("the bucket refused access{said}")),
+        PermissionDenied { .. } | Unauthenticated { .. } => {
+            Error::new(Code::StoreDenied, format!("the bucket refused access{said}"))
+        }
         NotFound { .. } => Error::new(Code::StoreUnavailable, format!("the bucket was not found{said}"))
             .with_kind(hakiri_core::Kind::Permanent)
             .with_hint("check the bucket's name, or create it"),
@@ -264,8 +284,12 @@ mod tests {
         let missing = object_store::Error::NotFound { path: "a".into(), source: source.into() };
         assert!(lacks_bucket(&missing) && !is_conflict(&missing));
         let error = explained(&missing);
-        assert_eq!((error.message(), error.kind()), ("the bucket was not found (NoSuchBucket)", hakiri_core::Kind::Permanent));
-        let generic = object_store::Error::Generic { store: "S3", source: "status code: 503 Slow: <Code>SlowDown</Code>".into() };
+        assert_eq!(
+            (error.message(), error.kind()),
+            ("the bucket was not found (NoSuchBucket)", hakiri_core::Kind::Permanent)
+        );
+        let generic =
+            object_store::Error::Generic { store: "S3", source: "status code: 503 Slow: <Code>SlowDown</Code>".into() };
         assert_eq!(explained(&generic).message(), "the bucket answered 503 (SlowDown)");
         let other = object_store::Error::Generic { store: "S3", source: "secret".into() };
         assert_eq!(explained(&other).message(), "the bucket did not answer as expected");

@@ -40,7 +40,9 @@ impl Store {
         if there.is_none() {
             match self.create(MARKER, bytes.clone()).await? {
                 Created::New => ours = true,
-                Created::Existing(there) => judge(&there, catalog).map_err(|e| e.at(format!("{}/{MARKER}", self.location())))?,
+                Created::Existing(there) => {
+                    judge(&there, catalog).map_err(|e| e.at(format!("{}/{MARKER}", self.location())))?
+                }
             }
         }
         let Backend::Bucket(bucket) = &self.0 else { return Ok(()) };
@@ -60,7 +62,10 @@ fn judge(bytes: &[u8], catalog: &str) -> Result<()> {
     let value: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
     match value.get("format").and_then(serde_json::Value::as_u64) {
         Some(format) if format > STORE_FORMAT => {
-            return Err(Error::new(Code::StoreNewer, format!("the store has format {format}, this binary knows {STORE_FORMAT}")));
+            return Err(Error::new(
+                Code::StoreNewer,
+                format!("the store has format {format}, this binary knows {STORE_FORMAT}"),
+            ));
         }
         _ => {}
     }

@@ -39,8 +39,10 @@ pub(super) struct Folder {
 impl Folder {
     pub(super) fn new(root: &Path, project: &str) -> Result<Self> {
         let base = resolved(root).map_err(|e| failed(root, &e))?.join(project);
-        let prefix = object_store::path::Path::from_absolute_path(&base)
-            .map_err(|_| Error::new(Code::StoreUnavailable, "the path holds characters that a store's cannot").at(base.display().to_string()))?;
+        let prefix = object_store::path::Path::from_absolute_path(&base).map_err(|_| {
+            Error::new(Code::StoreUnavailable, "the path holds characters that a store's cannot")
+                .at(base.display().to_string())
+        })?;
         Ok(Self { base: Arc::new(base), prefix })
     }
 
@@ -150,7 +152,12 @@ fn replace(base: &Path, target: &Path, bytes: &[u8], seq: u64) -> Result<bool> {
     let folder = target.parent().unwrap_or(base);
     let lock_path = base.join(TEMP).join(LOCK);
     make_dirs(&base.join(TEMP)).map_err(|e| failed(base, &e))?;
-    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path).map_err(|e| failed(&lock_path, &e))?;
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&lock_path)
+        .map_err(|e| failed(&lock_path, &e))?;
     lock.lock().map_err(|e| failed(&lock_path, &e))?;
     if !derived::replaces(read(target)?.as_deref(), bytes, seq) {
         return Ok(false);

@@ -174,10 +174,14 @@ impl Store {
     /// `HK0305` when it is gone, `HK0306` when its bytes are others; `HK0301`, `HK0308`.
     pub async fn get_verified(&self, file: &FileRef) -> Result<Bytes> {
         let Some(bytes) = self.get(&file.path).await? else {
-            return Err(Error::new(Code::StoreMissing, "the store does not have a file that was committed").at(&file.path));
+            return Err(
+                Error::new(Code::StoreMissing, "the store does not have a file that was committed").at(&file.path)
+            );
         };
         if Hash::of(&bytes) != file.sha256 {
-            return Err(Error::new(Code::StoreDamaged, "the file's bytes are not those that were committed").at(&file.path));
+            return Err(
+                Error::new(Code::StoreDamaged, "the file's bytes are not those that were committed").at(&file.path)
+            );
         }
         Ok(bytes)
     }

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use object_store::path::Path as Key;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStoreExt as _, PutMode, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStoreExt as _, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
 
 use super::*;
@@ -25,7 +25,8 @@ fn unique(name: &str) -> String {
 
 fn s3_settings() -> S3Settings {
     let variable = |name: &str| {
-        std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run ./x test, or first eval \"$(./x s3 start)\""))
+        std::env::var(name)
+            .unwrap_or_else(|_| panic!("{name} is not set: run ./x test, or first eval \"$(./x s3 start)\""))
     };
     S3Settings {
         bucket: variable("HAKIRI_TEST_S3_BUCKET"),
@@ -193,7 +194,12 @@ fn spend(counter: &AtomicU32) -> bool {
 
 #[async_trait]
 impl ObjectStore for Moody {
-    async fn put_opts(&self, key: &Key, payload: PutPayload, mut options: PutOptions) -> object_store::Result<PutResult> {
+    async fn put_opts(
+        &self,
+        key: &Key,
+        payload: PutPayload,
+        mut options: PutOptions,
+    ) -> object_store::Result<PutResult> {
         self.puts.fetch_add(1, Ordering::SeqCst);
         let refused = || object_store::Error::AlreadyExists { path: key.to_string(), source: "409".into() };
         if spend(&self.conflicts) {
@@ -206,7 +212,11 @@ impl ObjectStore for Moody {
         if spend(&self.echoes) { Err(refused()) } else { Ok(written) }
     }
 
-    async fn put_multipart_opts(&self, _: &Key, _: PutMultipartOptions) -> object_store::Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        _: &Key,
+        _: PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn MultipartUpload>> {
         panic!("every file is one PUT");
     }
 
@@ -214,7 +224,10 @@ impl ObjectStore for Moody {
         self.inner.get_opts(key, options).await
     }
 
-    fn delete_stream(&self, keys: BoxStream<'static, object_store::Result<Key>>) -> BoxStream<'static, object_store::Result<Key>> {
+    fn delete_stream(
+        &self,
+        keys: BoxStream<'static, object_store::Result<Key>>,
+    ) -> BoxStream<'static, object_store::Result<Key>> {
         self.inner.delete_stream(keys)
     }
 

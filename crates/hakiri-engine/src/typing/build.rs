@@ -81,11 +81,7 @@ pub(super) struct Members<'a> {
 impl<'a> Members<'a> {
     pub(super) fn new(fields: &[Field], within: &str, rows: usize) -> Self {
         let path = |name: &str| {
-            if within.is_empty() {
-                name.to_owned()
-            } else {
-                format!("{within}.{name}")
-            }
+            if within.is_empty() { name.to_owned() } else { format!("{within}.{name}") }
         };
         Self {
             columns: fields.iter().map(|f| Column::new(path(&f.name), &f.ty, rows)).collect(),
@@ -103,24 +99,15 @@ impl<'a> Column<'a> {
             Type::Float32 | Type::Float64 => Values::Float(Vec::with_capacity(rows)),
             Type::Decimal { precision, .. } if *precision <= 38 => Values::Decimal128(Vec::with_capacity(rows)),
             Type::Decimal { .. } => Values::Decimal256(Vec::with_capacity(rows)),
-            Type::Text | Type::Json | Type::Binary => Values::Bytes {
-                offsets: vec![0],
-                data: Vec::new(),
-            },
+            Type::Text | Type::Json | Type::Binary => Values::Bytes { offsets: vec![0], data: Vec::new() },
             Type::FixedBinary { .. } => Values::Fixed(Vec::new()),
-            Type::List { item } => Values::List {
-                offsets: vec![0],
-                item: Box::new(Column::new(format!("{path}[]"), item, rows)),
-            },
+            Type::List { item } => {
+                Values::List { offsets: vec![0], item: Box::new(Column::new(format!("{path}[]"), item, rows)) }
+            }
             Type::Struct { fields } => Values::Struct(Members::new(fields, &path, rows)),
             _ => Values::Int(Vec::with_capacity(rows)),
         };
-        Self {
-            path,
-            ty: ty.clone(),
-            nulls: NullBufferBuilder::new(rows),
-            values,
-        }
+        Self { path, ty: ty.clone(), nulls: NullBufferBuilder::new(rows), values }
     }
 
     pub(super) fn append_null(&mut self) {
@@ -155,11 +142,7 @@ impl<'a> Column<'a> {
 
     /// Appends a value of text, read as the column's type. Not for lists and structs.
     pub(super) fn append_text(&mut self, text: &str, faults: &mut Faults) {
-        if self.try_text(text).is_some() {
-            self.append_valid()
-        } else {
-            self.append_fault(faults)
-        }
+        if self.try_text(text).is_some() { self.append_valid() } else { self.append_fault(faults) }
     }
 
     /// Adds the value, not its validity, or does nothing.
@@ -213,13 +196,7 @@ impl<'a> Column<'a> {
         data_type: &DataType,
     ) -> Result<ArrayRef, ArrowError> {
         let primitive = |buffer: Buffer, nulls| {
-            Ok(make_array(
-                ArrayData::builder(data_type.clone())
-                    .len(len)
-                    .nulls(nulls)
-                    .add_buffer(buffer)
-                    .build()?,
-            ))
+            Ok(make_array(ArrayData::builder(data_type.clone()).len(len).nulls(nulls).add_buffer(buffer).build()?))
         };
         let broken = |e: Error| ArrowError::ComputeError(e.to_string());
         match &mut self.values {
@@ -234,10 +211,9 @@ impl<'a> Column<'a> {
                 };
                 primitive(buffer, nulls)
             }
-            Values::Float(values) if *data_type == DataType::Float32 => primitive(
-                Buffer::from_vec(values.iter().map(|v| *v as f32).collect::<Vec<_>>()),
-                nulls,
-            ),
+            Values::Float(values) if *data_type == DataType::Float32 => {
+                primitive(Buffer::from_vec(values.iter().map(|v| *v as f32).collect::<Vec<_>>()), nulls)
+            }
             Values::Float(values) => primitive(Buffer::from_vec(std::mem::take(values)), nulls),
             Values::Decimal128(values) => primitive(Buffer::from_vec(std::mem::take(values)), nulls),
             Values::Decimal256(values) => primitive(Buffer::from_vec(std::mem::take(values)), nulls),
@@ -251,11 +227,7 @@ impl<'a> Column<'a> {
             }
             Values::Fixed(data) => {
                 let length = i32::try_from(fixed_length(&self.ty)).unwrap_or(i32::MAX);
-                Ok(Arc::new(FixedSizeBinaryArray::try_new(
-                    length,
-                    Buffer::from_vec(std::mem::take(data)),
-                    nulls,
-                )?))
+                Ok(Arc::new(FixedSizeBinaryArray::try_new(length, Buffer::from_vec(std::mem::take(data)), nulls)?))
             }
             Values::List { offsets, item } => {
                 let DataType::LargeList(field) = data_type else {
@@ -275,12 +247,7 @@ impl<'a> Column<'a> {
                     .into_iter()
                     .map(|c| c.finish().map_err(broken))
                     .collect::<Result<Vec<_>, _>>()?;
-                Ok(Arc::new(StructArray::try_new_with_length(
-                    fields.clone(),
-                    arrays,
-                    nulls,
-                    len,
-                )?))
+                Ok(Arc::new(StructArray::try_new_with_length(fields.clone(), arrays, nulls, len)?))
             }
         }
     }
@@ -307,11 +274,8 @@ fn fixed_length(ty: &Type) -> usize {
 /// units since midnight or the epoch.
 fn integer(text: &str, ty: &Type) -> Option<i64> {
     let number = || Number::parse(text)?.to_i128(0);
-    let within = |low: i128, high: i128| {
-        number()
-            .filter(|n| (low..=high).contains(n))
-            .and_then(|n| i64::try_from(n).ok())
-    };
+    let within =
+        |low: i128, high: i128| number().filter(|n| (low..=high).contains(n)).and_then(|n| i64::try_from(n).ok());
     match ty {
         Type::Int8 => within(i8::MIN.into(), i8::MAX.into()),
         Type::Int16 => within(i16::MIN.into(), i16::MAX.into()),
@@ -352,10 +316,6 @@ fn float(text: &str, ty: &Type) -> Option<f64> {
         _ => {}
     }
     Number::parse(text)?;
-    let value = if *ty == Type::Float32 {
-        f64::from(text.parse::<f32>().ok()?)
-    } else {
-        text.parse::<f64>().ok()?
-    };
+    let value = if *ty == Type::Float32 { f64::from(text.parse::<f32>().ok()?) } else { text.parse::<f64>().ok()? };
     value.is_finite().then_some(value)
 }

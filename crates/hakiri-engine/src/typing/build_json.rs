@@ -22,11 +22,7 @@ impl<'a> Members<'a> {
         let (names, places) = (&self.names, &self.places);
         let result = json::members(raw, &mut |name, value| {
             let is_next = names.get(next).is_some_and(|n| *n == name);
-            let place = if is_next {
-                Some(next)
-            } else {
-                places.get(name.as_ref()).copied()
-            };
+            let place = if is_next { Some(next) } else { places.get(name.as_ref()).copied() };
             if let Some(slot) = place.and_then(|p| slots.get_mut(p)) {
                 *slot = Some(value);
             }

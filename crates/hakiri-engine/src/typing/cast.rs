@@ -76,11 +76,7 @@ pub fn cast_column(array: &ArrayRef, from: &Type, to: &Type, path: &str) -> Resu
             };
             let mut columns = Vec::with_capacity(fields.len());
             for field in fields {
-                let found = source
-                    .fields()
-                    .iter()
-                    .zip(source.columns())
-                    .find(|(f, _)| *f.name() == field.name);
+                let found = source.fields().iter().zip(source.columns()).find(|(f, _)| *f.name() == field.name);
                 columns.push(match found {
                     Some((f, column)) => {
                         cast_column(column, &from_arrow(f)?, &field.ty, &format!("{path}.{}", field.name))?
@@ -103,9 +99,7 @@ pub fn cast_column(array: &ArrayRef, from: &Type, to: &Type, path: &str) -> Resu
         (Type::Date, Type::Timestamp { unit, .. }) => {
             let days = kernel(array, &DataType::Date32, to, path)?;
             let midnight = |day: Option<i32>| match day {
-                Some(day) => in_unit(i128::from(day) * DAY_NANOS, *unit)
-                    .map(Some)
-                    .ok_or_else(|| misfit(path, to)),
+                Some(day) => in_unit(i128::from(day) * DAY_NANOS, *unit).map(Some).ok_or_else(|| misfit(path, to)),
                 None => Ok(None),
             };
             let counts = days
@@ -113,12 +107,7 @@ pub fn cast_column(array: &ArrayRef, from: &Type, to: &Type, path: &str) -> Resu
                 .iter()
                 .map(midnight)
                 .collect::<Result<PrimitiveArray<Int64Type>>>()?;
-            let data = counts
-                .into_data()
-                .into_builder()
-                .data_type(target)
-                .build()
-                .map_err(|e| broken(&e))?;
+            let data = counts.into_data().into_builder().data_type(target).build().map_err(|e| broken(&e))?;
             Ok(make_array(data))
         }
         _ => exact(array, from, to, &target, path),
@@ -127,15 +116,8 @@ pub fn cast_column(array: &ArrayRef, from: &Type, to: &Type, path: &str) -> Resu
 
 fn kernel(array: &ArrayRef, target: &DataType, to: &Type, path: &str) -> Result<ArrayRef> {
     // Arrow's message may quote the value, so it is not passed on (P8).
-    cast_with_options(
-        array,
-        target,
-        &CastOptions {
-            safe: false,
-            ..CastOptions::default()
-        },
-    )
-    .map_err(|_| misfit(path, to))
+    cast_with_options(array, target, &CastOptions { safe: false, ..CastOptions::default() })
+        .map_err(|_| misfit(path, to))
 }
 
 /// A kernel's cast; to a narrower type only if casting back gives the same.
@@ -147,11 +129,7 @@ fn exact(array: &ArrayRef, from: &Type, to: &Type, target: &DataType, path: &str
     }
     let back = kernel(&cast, array.data_type(), to, path)?;
     let same = not_distinct(&back, array).map_err(|e| broken(&e))?;
-    if same.false_count() == 0 {
-        Ok(cast)
-    } else {
-        Err(misfit(path, to))
-    }
+    if same.false_count() == 0 { Ok(cast) } else { Err(misfit(path, to)) }
 }
 
 /// Text or JSON that is declared to be something else.
@@ -177,12 +155,8 @@ fn from_text(array: &ArrayRef, from: &Type, to: &Type, path: &str) -> Result<Arr
 
 /// Any kind of list, a map included, with 64-bit offsets.
 pub(super) fn large_list(array: &ArrayRef) -> Result<LargeListArray> {
-    let unsupported = || {
-        Error::new(
-            Code::SchemaUnsupported,
-            format!("values of {} cannot be stored", array.data_type()),
-        )
-    };
+    let unsupported =
+        || Error::new(Code::SchemaUnsupported, format!("values of {} cannot be stored", array.data_type()));
     match array.data_type() {
         DataType::LargeList(_) => Ok(array.as_list::<i64>().clone()),
         DataType::Map(field, _) => {
@@ -190,13 +164,8 @@ pub(super) fn large_list(array: &ArrayRef) -> Result<LargeListArray> {
             let offsets = OffsetBuffer::new(ScalarBuffer::from(
                 map.value_offsets().iter().map(|o| i64::from(*o)).collect::<Vec<_>>(),
             ));
-            LargeListArray::try_new(
-                field.clone(),
-                offsets,
-                Arc::new(map.entries().clone()),
-                map.nulls().cloned(),
-            )
-            .map_err(|_| unsupported())
+            LargeListArray::try_new(field.clone(), offsets, Arc::new(map.entries().clone()), map.nulls().cloned())
+                .map_err(|_| unsupported())
         }
         DataType::List(field)
         | DataType::FixedSizeList(field, _)

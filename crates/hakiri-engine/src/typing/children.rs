@@ -46,10 +46,8 @@ impl ChildColumns {
 pub fn child_columns(table: &str, key: &[String], field: &str) -> ChildColumns {
     let mut taken: Vec<String> = Vec::new();
     let mut name = |first: &str, last: &str| {
-        let mut name: String = format!("{first}_{last}")
-            .chars()
-            .map(|c| if c.is_alphanumeric() || c == '_' { c } else { '_' })
-            .collect();
+        let mut name: String =
+            format!("{first}_{last}").chars().map(|c| if c.is_alphanumeric() || c == '_' { c } else { '_' }).collect();
         while taken.iter().any(|t| t.eq_ignore_ascii_case(&name)) {
             name.push('_');
         }
@@ -57,10 +55,7 @@ pub fn child_columns(table: &str, key: &[String], field: &str) -> ChildColumns {
         name
     };
     let parent = key.iter().map(|column| name(table, column)).collect();
-    ChildColumns {
-        parent,
-        position: name(field, "index"),
-    }
+    ChildColumns { parent, position: name(field, "index") }
 }
 
 /// One child to split off.
@@ -83,15 +78,9 @@ pub fn child_spec(table: &PlannedTable) -> Result<Option<ChildSpec>> {
     match (&table.merge.parent, table.merge.primary_key.split_last()) {
         (Some(link), Some((position, parent))) if link.columns == parent => Ok(Some(ChildSpec {
             field: field.clone(),
-            columns: ChildColumns {
-                parent: parent.to_vec(),
-                position: position.clone(),
-            },
+            columns: ChildColumns { parent: parent.to_vec(), position: position.clone() },
         })),
-        _ => Err(Error::new(
-            Code::Internal,
-            format!("the child table {} has no key of its parent", table.table),
-        )),
+        _ => Err(Error::new(Code::Internal, format!("the child table {} has no key of its parent", table.table))),
     }
 }
 
@@ -99,10 +88,9 @@ pub fn child_spec(table: &PlannedTable) -> Result<Option<ChildSpec>> {
 /// ids are text, and only those that look like days have children), and a join of the two tables would fail.
 pub fn adopt_key_types(child: &mut Schema, columns: &ChildColumns, parent: &Schema, key: &[String]) {
     for (name, of) in columns.parent.iter().zip(key) {
-        let (Some(field), Some(ty)) = (
-            child.fields.iter_mut().find(|f| f.name == *name),
-            parent.field(of).map(|f| &f.ty),
-        ) else {
+        let (Some(field), Some(ty)) =
+            (child.fields.iter_mut().find(|f| f.name == *name), parent.field(of).map(|f| &f.ty))
+        else {
             continue;
         };
         field.ty = ty.clone();
@@ -138,22 +126,14 @@ pub struct ChildRows {
 /// `HK0703` for rows that are not JSON, `HK0001` when a child does not have a column for each of the key's.
 pub fn split_children(rows: &Rows, key: &[String], children: &[ChildSpec]) -> Result<Split> {
     if children.is_empty() {
-        return Ok(Split {
-            parent: rows.clone(),
-            children: Vec::new(),
-        });
+        return Ok(Split { parent: rows.clone(), children: Vec::new() });
     }
     let Rows::Json(batch) = rows else {
-        return Err(
-            Error::new(Code::SchemaUnsupported, "child tables can only be made of JSON records")
-                .with_hint("remove `children` from the table"),
-        );
+        return Err(Error::new(Code::SchemaUnsupported, "child tables can only be made of JSON records")
+            .with_hint("remove `children` from the table"));
     };
     if children.iter().any(|c| c.columns.parent.len() != key.len()) {
-        return Err(Error::new(
-            Code::Internal,
-            "a child table does not have a column for each of its parent's key",
-        ));
+        return Err(Error::new(Code::Internal, "a child table does not have a column for each of its parent's key"));
     }
     let records = json_column(batch)?;
     let mut parents: Vec<Cow<'_, str>> = Vec::with_capacity(records.len());
@@ -161,11 +141,7 @@ pub fn split_children(rows: &Rows, key: &[String], children: &[ChildSpec]) -> Re
     for row in 0..records.len() {
         let record = records.get(row).unwrap_or_default();
         let mut taken = vec![None; children.len()];
-        let wanted: Vec<(usize, &str)> = children
-            .iter()
-            .enumerate()
-            .map(|(i, c)| (i, c.field.as_str()))
-            .collect();
+        let wanted: Vec<(usize, &str)> = children.iter().enumerate().map(|(i, c)| (i, c.field.as_str())).collect();
         let mut rest = String::with_capacity(record.len());
         if !strip(record, &wanted, &mut taken, &mut rest) {
             parents.push(Cow::Borrowed(record));
@@ -183,10 +159,7 @@ pub fn split_children(rows: &Rows, key: &[String], children: &[ChildSpec]) -> Re
     let children = splits
         .into_iter()
         .map(|s| {
-            Ok(ChildRows {
-                rows: json_rows(s.records.into_iter().map(Cow::Owned).collect())?,
-                parents: s.parents,
-            })
+            Ok(ChildRows { rows: json_rows(s.records.into_iter().map(Cow::Owned).collect())?, parents: s.parents })
         })
         .collect::<Result<_>>()?;
     Ok(Split { parent, children })
@@ -256,11 +229,7 @@ struct Splitter<'s> {
 
 impl<'s> Splitter<'s> {
     fn new(spec: &'s ChildSpec) -> Self {
-        Self {
-            spec,
-            records: Vec::new(),
-            parents: Vec::new(),
-        }
+        Self { spec, records: Vec::new(), parents: Vec::new() }
     }
 
     fn items(&mut self, row: usize, key: &[&str], value: &str) {
@@ -318,11 +287,7 @@ fn record(columns: &ChildColumns, key: &[&str], position: usize, item: &str) -> 
 
 fn json_rows(records: Vec<Cow<'_, str>>) -> Result<Rows> {
     let rows = records.len();
-    let schema = Arc::new(ArrowSchema::new(vec![ArrowField::new(
-        "json",
-        DataType::LargeUtf8,
-        false,
-    )]));
+    let schema = Arc::new(ArrowSchema::new(vec![ArrowField::new("json", DataType::LargeUtf8, false)]));
     let column: ArrayRef = Arc::new(LargeStringArray::from_iter_values(records));
     let batch: RecordBatch = assemble(schema, vec![column], rows)?;
     Ok(Rows::Json(batch))

@@ -45,16 +45,9 @@ pub fn adopt_zone(window: &Window, column: &Type) -> Window {
         _ => return window.clone(),
     };
     match window {
-        Window::HalfOpen {
-            lo: None,
-            hi: Cursor::Timestamp { nanos, .. },
-        } => Window::HalfOpen {
-            lo: None,
-            hi: Cursor::Timestamp {
-                nanos: *nanos,
-                utc: zone,
-            },
-        },
+        Window::HalfOpen { lo: None, hi: Cursor::Timestamp { nanos, .. } } => {
+            Window::HalfOpen { lo: None, hi: Cursor::Timestamp { nanos: *nanos, utc: zone } }
+        }
         other => other.clone(),
     }
 }
@@ -79,9 +72,7 @@ pub fn window_mask(batch: &RecordBatch, column: &str, window: &Window) -> Result
     }
     let values = Positions::of(column_of(batch, column)?, column)?;
     let window = values.fit(window);
-    (0..values.len())
-        .map(|row| values.get_ref(row).map(|p| contains(&window, &p, column)).transpose())
-        .collect()
+    (0..values.len()).map(|row| values.get_ref(row).map(|p| contains(&window, &p, column)).transpose()).collect()
 }
 
 /// The highest cursor of a batch, or `None` if all are null.
@@ -90,19 +81,15 @@ pub fn window_mask(batch: &RecordBatch, column: &str, window: &Window) -> Result
 /// As [`cursor_of`].
 pub fn highest(batch: &RecordBatch, column: &str) -> Result<Option<Cursor>> {
     let values = Positions::of(column_of(batch, column)?, column)?;
-    let highest = (0..values.len())
-        .filter_map(|row| values.get_ref(row))
-        .reduce(|a, b| if b.is_above(&a) { b } else { a });
+    let highest =
+        (0..values.len()).filter_map(|row| values.get_ref(row)).reduce(|a, b| if b.is_above(&a) { b } else { a });
     Ok(highest.map(|p| p.to_cursor()))
 }
 
 fn column_of<'b>(batch: &'b RecordBatch, column: &str) -> Result<&'b ArrayRef> {
-    batch.column_by_name(column).ok_or_else(|| {
-        Error::new(
-            Code::SchemaKey,
-            format!("the cursor column `{column}` is not among the columns"),
-        )
-    })
+    batch
+        .column_by_name(column)
+        .ok_or_else(|| Error::new(Code::SchemaKey, format!("the cursor column `{column}` is not among the columns")))
 }
 
 /// A position that borrows its text, so that a batch can be compared without a copy of each value.
@@ -127,9 +114,7 @@ impl Position<'_> {
         match self {
             Self::Integer(value) => Cursor::Integer { value },
             Self::Timestamp { nanos, utc } => Cursor::Timestamp { nanos, utc },
-            Self::Text(value) => Cursor::Text {
-                value: value.to_owned(),
-            },
+            Self::Text(value) => Cursor::Text { value: value.to_owned() },
         }
     }
 }
@@ -179,28 +164,15 @@ enum Positions<'a> {
 impl<'a> Positions<'a> {
     fn of(array: &'a ArrayRef, column: &str) -> Result<Self> {
         let cast = |to: DataType| {
-            cast_with_options(
-                array,
-                &to,
-                &CastOptions {
-                    safe: false,
-                    ..CastOptions::default()
-                },
-            )
-            .map_err(|_| {
-                Error::new(
-                    Code::CursorType,
-                    format!("a value of the cursor column `{column}` is out of range"),
-                )
+            cast_with_options(array, &to, &CastOptions { safe: false, ..CastOptions::default() }).map_err(|_| {
+                Error::new(Code::CursorType, format!("a value of the cursor column `{column}` is out of range"))
             })
         };
         match array.data_type() {
             ty if ty.is_integer() => Ok(Self::Integers(cast(DataType::Int64)?)),
-            DataType::Timestamp(unit, zone) => Ok(Self::Timestamps {
-                counts: cast(DataType::Int64)?,
-                step: step(*unit),
-                utc: zone.is_some(),
-            }),
+            DataType::Timestamp(unit, zone) => {
+                Ok(Self::Timestamps { counts: cast(DataType::Int64)?, step: step(*unit), utc: zone.is_some() })
+            }
             DataType::Date32 | DataType::Date64 => Ok(Self::Days(cast(DataType::Date32)?)),
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Ok(Self::Text(Strings::of(array)?)),
             other => Err(Error::new(
@@ -220,50 +192,31 @@ impl<'a> Positions<'a> {
 
     fn get_ref(&self, row: usize) -> Option<Position<'a>> {
         match self {
-            Self::Integers(a) => a
-                .is_valid(row)
-                .then(|| Position::Integer(a.as_primitive::<Int64Type>().value(row))),
+            Self::Integers(a) => a.is_valid(row).then(|| Position::Integer(a.as_primitive::<Int64Type>().value(row))),
             Self::Days(a) => {
                 let nanos = || i128::from(a.as_primitive::<Date32Type>().value(row)) * DAY_NANOS;
-                a.is_valid(row).then(|| Position::Timestamp {
-                    nanos: nanos(),
-                    utc: false,
-                })
+                a.is_valid(row).then(|| Position::Timestamp { nanos: nanos(), utc: false })
             }
             Self::Timestamps { counts: a, step, utc } => {
                 let nanos = || i128::from(a.as_primitive::<Int64Type>().value(row)) * step;
-                a.is_valid(row).then(|| Position::Timestamp {
-                    nanos: nanos(),
-                    utc: *utc,
-                })
+                a.is_valid(row).then(|| Position::Timestamp { nanos: nanos(), utc: *utc })
             }
             Self::Text(a) => a.get(row).map(Position::Text),
         }
     }
 
     fn get(&self, row: usize) -> Option<Cursor> {
-        if row < self.len() {
-            self.get_ref(row).map(Position::to_cursor)
-        } else {
-            None
-        }
+        if row < self.len() { self.get_ref(row).map(Position::to_cursor) } else { None }
     }
 
     /// The window as it applies to this column: see [`adopt_zone`], and whole days for days.
     fn fit(&self, window: &Window) -> Window {
         match self {
-            Self::Timestamps { utc, .. } => adopt_zone(
-                window,
-                &Type::Timestamp {
-                    unit: hakiri_core::cursor::TimeUnit::Nanosecond,
-                    utc: *utc,
-                },
-            ),
+            Self::Timestamps { utc, .. } => {
+                adopt_zone(window, &Type::Timestamp { unit: hakiri_core::cursor::TimeUnit::Nanosecond, utc: *utc })
+            }
             Self::Days(_) => match adopt_zone(window, &Type::Date) {
-                Window::HalfOpen { lo, hi } => Window::HalfOpen {
-                    lo: lo.map(start_of_day),
-                    hi: start_of_day(hi),
-                },
+                Window::HalfOpen { lo, hi } => Window::HalfOpen { lo: lo.map(start_of_day), hi: start_of_day(hi) },
                 other => other,
             },
             _ => window.clone(),
@@ -273,10 +226,7 @@ impl<'a> Positions<'a> {
 
 fn start_of_day(bound: Cursor) -> Cursor {
     match bound {
-        Cursor::Timestamp { nanos, utc } => Cursor::Timestamp {
-            nanos: nanos.div_euclid(DAY_NANOS) * DAY_NANOS,
-            utc,
-        },
+        Cursor::Timestamp { nanos, utc } => Cursor::Timestamp { nanos: nanos.div_euclid(DAY_NANOS) * DAY_NANOS, utc },
         other => other,
     }
 }

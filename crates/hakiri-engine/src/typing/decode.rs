@@ -62,9 +62,7 @@ fn json(batch: &RecordBatch, schema: &Schema) -> Result<Decoded> {
     let mut faults = Faults::default();
     let mut rejected = Vec::new();
     for row in 0..records.len() {
-        let appended = records
-            .get(row)
-            .is_some_and(|record| members.append_object(record, &mut faults).is_ok());
+        let appended = records.get(row).is_some_and(|record| members.append_object(record, &mut faults).is_ok());
         if !appended {
             faults.raise(not_a_record);
             members.columns.iter_mut().for_each(Column::append_null);
@@ -95,11 +93,7 @@ fn text(batch: &RecordBatch, schema: &Schema) -> Result<Decoded> {
         }
         columns.push(column);
     }
-    let rejected = first
-        .into_iter()
-        .enumerate()
-        .filter_map(|(row, error)| Some((row, error?)))
-        .collect();
+    let rejected = first.into_iter().enumerate().filter_map(|(row, error)| Some((row, error?))).collect();
     finish(columns, schema, rows, rejected)
 }
 
@@ -107,29 +101,20 @@ fn typed(batch: &RecordBatch, schema: &Schema) -> Result<Decoded> {
     let rows = batch.num_rows();
     let error = match cast_batch(batch, schema) {
         Ok(cast) => {
-            return Ok(Decoded {
-                batch: cast,
-                kept: mask(rows, &[]),
-                rejected: Vec::new(),
-            });
+            return Ok(Decoded { batch: cast, kept: mask(rows, &[]), rejected: Vec::new() });
         }
         Err(error) if error.code() != Code::SchemaValue => return Err(error),
         Err(error) => error,
     };
     // Kernels say that a value does not fit, not which: this batch is looked at row by row.
-    let rejected: Vec<_> = (0..rows)
-        .filter_map(|row| Some((row, cast_batch(&batch.slice(row, 1), schema).err()?)))
-        .collect();
+    let rejected: Vec<_> =
+        (0..rows).filter_map(|row| Some((row, cast_batch(&batch.slice(row, 1), schema).err()?))).collect();
     if rejected.is_empty() {
         return Err(error);
     }
     let kept = mask(rows, &rejected);
     let usable = filter_record_batch(batch, &kept).map_err(|e| broken(&e))?;
-    Ok(Decoded {
-        batch: cast_batch(&usable, schema)?,
-        kept,
-        rejected,
-    })
+    Ok(Decoded { batch: cast_batch(&usable, schema)?, kept, rejected })
 }
 
 fn finish(columns: Vec<Column<'_>>, schema: &Schema, rows: usize, rejected: Vec<(usize, Error)>) -> Result<Decoded> {
@@ -177,10 +162,7 @@ impl<'a> Strings<'a> {
             DataType::Utf8 => Ok(Self::Small(array.as_string())),
             DataType::LargeUtf8 => Ok(Self::Large(array.as_string())),
             DataType::Utf8View => Ok(Self::View(array.as_string_view())),
-            other => Err(Error::new(
-                Code::Internal,
-                format!("rows of text hold a column of {other}"),
-            )),
+            other => Err(Error::new(Code::Internal, format!("rows of text hold a column of {other}"))),
         }
     }
 
@@ -205,9 +187,8 @@ impl<'a> Strings<'a> {
 pub(super) fn json_column(batch: &RecordBatch) -> Result<Strings<'_>> {
     match batch.columns() {
         [column] => Strings::of(column),
-        columns => Err(Error::new(
-            Code::Internal,
-            format!("rows of JSON have {} columns instead of one", columns.len()),
-        )),
+        columns => {
+            Err(Error::new(Code::Internal, format!("rows of JSON have {} columns instead of one", columns.len())))
+        }
     }
 }

@@ -53,10 +53,7 @@ impl Inference {
             Rows::Json(batch) => self.json(batch)?,
         }
         if self.columns.overflow() {
-            return Err(Error::new(
-                Code::SchemaWide,
-                format!("the records have more than {MAX_COLUMNS} columns"),
-            ));
+            return Err(Error::new(Code::SchemaWide, format!("the records have more than {MAX_COLUMNS} columns")));
         }
         if self.budget.exceeded() {
             return Err(Error::new(
@@ -69,19 +66,11 @@ impl Inference {
 
     fn typed(&mut self, batch: &RecordBatch) -> Result<()> {
         let schema = batch.schema();
-        if self
-            .last
-            .as_ref()
-            .is_some_and(|last| Arc::ptr_eq(last, &schema) || *last == schema)
-        {
+        if self.last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &schema) || *last == schema) {
             return Ok(());
         }
         // A declared column need not have a type that could be stored as it is, so it is not looked at.
-        let undeclared = schema
-            .fields()
-            .iter()
-            .filter(|f| self.declared.field(f.name()).is_none())
-            .cloned();
+        let undeclared = schema.fields().iter().filter(|f| self.declared.field(f.name()).is_none()).cloned();
         let seen = from_arrow_schema(&ArrowSchema::new(undeclared.collect::<arrow::datatypes::Fields>()))?;
         for column in schema.fields() {
             let Some(place) = self.columns.place(column.name(), MAX_COLUMNS, &mut self.budget) else {
@@ -114,9 +103,7 @@ impl Inference {
             }
             let values = Strings::of(values)?;
             if let Some(node) = self.columns.node(place) {
-                (0..values.len())
-                    .filter_map(|row| values.get(row))
-                    .for_each(|text| node.observe_text(text));
+                (0..values.len()).filter_map(|row| values.get(row)).for_each(|text| node.observe_text(text));
             }
         }
         Ok(())
@@ -124,12 +111,7 @@ impl Inference {
 
     fn json(&mut self, batch: &RecordBatch) -> Result<()> {
         let records = json_column(batch)?;
-        let Self {
-            declared,
-            columns,
-            budget,
-            ..
-        } = self;
+        let Self { declared, columns, budget, .. } = self;
         let is_declared = |name: &str| !declared.fields.is_empty() && declared.field(name).is_some();
         let mut members = Vec::new();
         for record in (0..records.len()).filter_map(|row| records.get(row)) {
@@ -160,10 +142,7 @@ impl Inference {
         let mut fields = Vec::new();
         for (place, (name, node)) in self.columns.iter().enumerate() {
             let observed = node.resolve();
-            let ty = match (
-                self.declared.field(name),
-                self.typed.get(place).and_then(Option::as_ref),
-            ) {
+            let ty = match (self.declared.field(name), self.typed.get(place).and_then(Option::as_ref)) {
                 (Some(declared), _) => declared.ty.clone(),
                 (None, None) => observed,
                 (None, Some(typed)) => join(typed, &observed).ok_or_else(|| no_join(name, typed, &observed))?,
@@ -184,8 +163,5 @@ impl Inference {
 
 /// The error of a column that got a type that does not go with the one it has.
 pub(super) fn no_join(column: &str, before: &Type, now: &Type) -> Error {
-    Error::new(
-        Code::SchemaType,
-        format!("column `{column}` is {before}, and {now} does not fit into it"),
-    )
+    Error::new(Code::SchemaType, format!("column `{column}` is {before}, and {now} does not fit into it"))
 }

@@ -47,27 +47,19 @@ pub(super) fn string(raw: &str) -> Result<Cow<'_, str>, Malformed> {
     if !inner.contains('\\') {
         return Ok(Cow::Borrowed(inner));
     }
-    serde_json::from_str::<String>(raw)
-        .map(Cow::Owned)
-        .map_err(|_| Malformed)
+    serde_json::from_str::<String>(raw).map(Cow::Owned).map_err(|_| Malformed)
 }
 
 /// Calls `each` for every member of an object, in its order, duplicates included: the name and the value's text.
 pub(super) fn members<'a>(raw: &'a str, each: &mut dyn FnMut(Cow<'a, str>, &'a str)) -> Result<(), Malformed> {
     let mut deserializer = serde_json::Deserializer::from_str(raw);
-    deserializer
-        .deserialize_map(Members(each))
-        .and_then(|()| deserializer.end())
-        .map_err(|_| Malformed)
+    deserializer.deserialize_map(Members(each)).and_then(|()| deserializer.end()).map_err(|_| Malformed)
 }
 
 /// Calls `each` for every item of an array, in its order.
 pub(super) fn items<'a>(raw: &'a str, each: &mut dyn FnMut(&'a str)) -> Result<(), Malformed> {
     let mut deserializer = serde_json::Deserializer::from_str(raw);
-    deserializer
-        .deserialize_seq(Items(each))
-        .and_then(|()| deserializer.end())
-        .map_err(|_| Malformed)
+    deserializer.deserialize_seq(Items(each)).and_then(|()| deserializer.end()).map_err(|_| Malformed)
 }
 
 struct Members<'f, 'a>(&'f mut dyn FnMut(Cow<'a, str>, &'a str));
@@ -171,9 +163,7 @@ pub(super) fn compact(raw: &str, out: &mut String) -> Result<(), Malformed> {
             }
             b'-' | b'0'..=b'9' => {
                 at + bytes.get(at..).map_or(0, |b| {
-                    b.iter()
-                        .take_while(|b| matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'))
-                        .count()
+                    b.iter().take_while(|b| matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')).count()
                 })
             }
             _ => at + 1,
@@ -206,10 +196,7 @@ mod tests {
             r#"{"b":[1.5,0,100],"a":"xA/\"\n","b":null}"#
         );
         assert_eq!(compacted(r#""  \\\" ""#), r#""  \\\" ""#);
-        assert_eq!(
-            compacted("12345678901234567890.123456789"),
-            "12345678901234567890.123456789"
-        );
+        assert_eq!(compacted("12345678901234567890.123456789"), "12345678901234567890.123456789");
         let deep = format!("{}1.0{}", "[".repeat(100_000), "]".repeat(100_000));
         assert_eq!(compacted(&deep), deep.replace("1.0", "1"));
         assert_eq!(compact(r#""\ud800""#, &mut String::new()), Err(Malformed));
@@ -225,17 +212,7 @@ mod tests {
         let expected =
             [("a", "1.0"), ("b", r#"{"x": [ ]}"#), ("a", "\"y\"")].map(|(n, v)| (n.to_owned(), v.to_owned()));
         assert_eq!(seen, expected);
-        for bad in [
-            "",
-            "[]",
-            "1",
-            "{",
-            "{}x",
-            "{\"a\":}",
-            "{\"a\":1,}",
-            "{\"a\":tru}",
-            r#"{"\ud800":1}"#,
-        ] {
+        for bad in ["", "[]", "1", "{", "{}x", "{\"a\":}", "{\"a\":1,}", "{\"a\":tru}", r#"{"\ud800":1}"#] {
             assert_eq!(members(bad, &mut |_, _| ()), Err(Malformed), "{bad}");
         }
     }

@@ -47,10 +47,7 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn new() -> Self {
-        Self {
-            left: MAX_NODES,
-            exceeded: false,
-        }
+        Self { left: MAX_NODES, exceeded: false }
     }
 
     pub(super) fn exceeded(&self) -> bool {
@@ -132,9 +129,7 @@ impl Fields {
     /// Whether readers tell all names apart: DuckDB, for one, ignores the case.
     fn distinct(&self) -> bool {
         let mut seen = HashSet::with_capacity(self.names.len());
-        self.names
-            .iter()
-            .all(|n| !n.is_empty() && seen.insert(n.to_ascii_lowercase()))
+        self.names.iter().all(|n| !n.is_empty() && seen.insert(n.to_ascii_lowercase()))
     }
 }
 
@@ -186,10 +181,7 @@ impl Node {
                 let fields = self.fields.get_or_insert_default();
                 fields.restart();
                 json::members(raw, &mut |name, value: &'a str| {
-                    if let Some(node) = fields
-                        .place(&name, MAX_STRUCT_FIELDS, budget)
-                        .and_then(|p| fields.node(p))
-                    {
+                    if let Some(node) = fields.place(&name, MAX_STRUCT_FIELDS, budget).and_then(|p| fields.node(p)) {
                         node.observe_json(value, depth + 1, budget);
                     }
                 })
@@ -287,14 +279,9 @@ impl Node {
             (false, false) => Type::Date,
             (true, true) => Type::Text,
             _ if has(FINE) && has(FAR) => Type::Text,
-            (utc, _) => Type::Timestamp {
-                unit: if has(FINE) {
-                    TimeUnit::Nanosecond
-                } else {
-                    TimeUnit::Microsecond
-                },
-                utc,
-            },
+            (utc, _) => {
+                Type::Timestamp { unit: if has(FINE) { TimeUnit::Nanosecond } else { TimeUnit::Microsecond }, utc }
+            }
         }
     }
 }
@@ -303,10 +290,5 @@ fn resolve_struct(fields: &Fields) -> Type {
     if fields.names.is_empty() || fields.overflow || !fields.distinct() {
         return Type::Json;
     }
-    Type::Struct {
-        fields: fields
-            .iter()
-            .map(|(name, node)| Field::new(name, node.resolve()))
-            .collect(),
-    }
+    Type::Struct { fields: fields.iter().map(|(name, node)| Field::new(name, node.resolve())).collect() }
 }

@@ -23,11 +23,8 @@ impl<'a> Number<'a> {
         let bytes = text.as_bytes();
         let negative = bytes.first() == Some(&b'-');
         let start = usize::from(negative);
-        let digits_from = |at: usize| {
-            bytes
-                .get(at..)
-                .map_or(0, |rest| rest.iter().take_while(|b| b.is_ascii_digit()).count())
-        };
+        let digits_from =
+            |at: usize| bytes.get(at..).map_or(0, |rest| rest.iter().take_while(|b| b.is_ascii_digit()).count());
         let whole = digits_from(start);
         if whole == 0 || (whole > 1 && bytes.get(start) == Some(&b'0')) {
             return None;
@@ -59,28 +56,15 @@ impl<'a> Number<'a> {
         if end != bytes.len() {
             return None;
         }
-        Some(Self::normalise(
-            negative,
-            text.get(start..mantissa_end)?,
-            whole,
-            exponent,
-        ))
+        Some(Self::normalise(negative, text.get(start..mantissa_end)?, whole, exponent))
     }
 
     /// `whole`: the length of the part before the point.
     fn normalise(negative: bool, mantissa: &'a str, whole: usize, exponent: i64) -> Self {
         let is_significant = |b: u8| matches!(b, b'1'..=b'9');
-        let (first, last) = (
-            mantissa.bytes().position(is_significant),
-            mantissa.bytes().rposition(is_significant),
-        );
+        let (first, last) = (mantissa.bytes().position(is_significant), mantissa.bytes().rposition(is_significant));
         let (Some(first), Some(last)) = (first, last) else {
-            return Self {
-                negative: false,
-                mantissa: "",
-                len: 0,
-                point: 0,
-            };
+            return Self { negative: false, mantissa: "", len: 0, point: 0 };
         };
         let has_point = first < whole && last > whole;
         // A first digit after the point is one place further from it, because of the point itself.
@@ -126,11 +110,7 @@ impl<'a> Number<'a> {
         for digit in self.digits().chain((0..zeros).map(|_| b'0')) {
             value = value.checked_mul(10)?;
             let digit = i128::from(digit - b'0');
-            value = if self.negative {
-                value.checked_sub(digit)?
-            } else {
-                value.checked_add(digit)?
-            };
+            value = if self.negative { value.checked_sub(digit)? } else { value.checked_add(digit)? };
         }
         Some(value)
     }
@@ -263,14 +243,9 @@ mod tests {
 
     #[test]
     fn digits_and_values_are_exact() {
-        for (text, whole, scale) in [
-            ("0", 0, 0),
-            ("1000", 4, 0),
-            ("0.001", 0, 3),
-            ("12.50", 2, 1),
-            ("1e-2", 0, 2),
-            ("1.5e3", 4, 0),
-        ] {
+        for (text, whole, scale) in
+            [("0", 0, 0), ("1000", 4, 0), ("0.001", 0, 3), ("12.50", 2, 1), ("1e-2", 0, 2), ("1.5e3", 4, 0)]
+        {
             let number = Number::parse(text).unwrap();
             assert_eq!((number.whole_digits(), number.scale()), (whole, scale), "{text}");
         }

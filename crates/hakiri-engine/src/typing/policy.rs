@@ -34,29 +34,18 @@ pub fn plan_schema(
         if field.name.to_ascii_lowercase().starts_with(RESERVED_PREFIX) {
             return Err(Error::new(
                 Code::SchemaName,
-                format!(
-                    "column `{}`: names that start with `{RESERVED_PREFIX}` are Hakiri's own",
-                    field.name
-                ),
+                format!("column `{}`: names that start with `{RESERVED_PREFIX}` are Hakiri's own", field.name),
             ));
         }
     }
     let schema = match committed {
-        None => Schema::new(
-            seen.fields
-                .iter()
-                .map(|f| Field::new(&f.name, effective(f, declared).clone()))
-                .collect(),
-        ),
+        None => Schema::new(seen.fields.iter().map(|f| Field::new(&f.name, effective(f, declared).clone())).collect()),
         Some(version) => against(&version.schema, seen, declared, policy)?,
     };
     if schema.fields.len() > MAX_COLUMNS {
         return Err(Error::new(
             Code::SchemaWide,
-            format!(
-                "the table would have {} columns, {MAX_COLUMNS} are allowed",
-                schema.fields.len()
-            ),
+            format!("the table would have {} columns, {MAX_COLUMNS} are allowed", schema.fields.len()),
         ));
     }
     check_names(&schema.fields, "")?;
@@ -69,12 +58,7 @@ fn effective<'a>(field: &'a Field, declared: &'a Schema) -> &'a Type {
 
 fn against(committed: &Schema, seen: &Schema, declared: &Schema, policy: SchemaPolicy) -> Result<Schema> {
     let mut fields = committed.fields.clone();
-    let places: HashMap<&str, usize> = committed
-        .fields
-        .iter()
-        .enumerate()
-        .map(|(i, f)| (f.name.as_str(), i))
-        .collect();
+    let places: HashMap<&str, usize> = committed.fields.iter().enumerate().map(|(i, f)| (f.name.as_str(), i)).collect();
     let mut differences = Vec::new();
     for field in &seen.fields {
         let now = effective(field, declared);
@@ -116,21 +100,10 @@ fn against(committed: &Schema, seen: &Schema, declared: &Schema, policy: SchemaP
 fn check_names(fields: &[Field], within: &str) -> Result<()> {
     let mut seen: HashMap<String, &str> = HashMap::with_capacity(fields.len());
     for field in fields {
-        let path = if within.is_empty() {
-            field.name.clone()
-        } else {
-            format!("{within}.{}", field.name)
-        };
+        let path = if within.is_empty() { field.name.clone() } else { format!("{within}.{}", field.name) };
         if field.name.is_empty() {
-            let place = if within.is_empty() {
-                String::new()
-            } else {
-                format!(" in `{within}`")
-            };
-            return Err(Error::new(
-                Code::SchemaName,
-                format!("a column{place} has an empty name"),
-            ));
+            let place = if within.is_empty() { String::new() } else { format!(" in `{within}`") };
+            return Err(Error::new(Code::SchemaName, format!("a column{place} has an empty name")));
         }
         if let Some(other) = seen.insert(field.name.to_ascii_lowercase(), &field.name) {
             let what = if *other == *field.name {

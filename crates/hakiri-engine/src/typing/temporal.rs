@@ -113,12 +113,7 @@ fn time(bytes: &[u8]) -> Option<(i128, &[u8])> {
     }
     let mut fraction = 0;
     for i in 0..9 {
-        fraction = fraction * 10
-            + if i < count {
-                i128::from(digits.get(i)? - b'0')
-            } else {
-                0
-            };
+        fraction = fraction * 10 + if i < count { i128::from(digits.get(i)? - b'0') } else { 0 };
     }
     Some((whole + fraction, digits.get(count..)?))
 }

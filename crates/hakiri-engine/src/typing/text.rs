@@ -65,20 +65,8 @@ fn unsupported(ty: &DataType) -> Error {
 }
 
 fn convert(array: &dyn Array, to: &DataType) -> Result<ArrayRef> {
-    cast_with_options(
-        array,
-        to,
-        &CastOptions {
-            safe: false,
-            ..CastOptions::default()
-        },
-    )
-    .map_err(|_| {
-        Error::new(
-            Code::SchemaValue,
-            format!("a value of {} is out of range", array.data_type()),
-        )
-    })
+    cast_with_options(array, to, &CastOptions { safe: false, ..CastOptions::default() })
+        .map_err(|_| Error::new(Code::SchemaValue, format!("a value of {} is out of range", array.data_type())))
 }
 
 fn put(out: &mut String, value: &impl Display) -> Option<()> {
@@ -102,36 +90,17 @@ fn scalar(array: &dyn Array) -> Result<Writer> {
             Box::new(move |row, out| put(out, &a.value(row)))
         }
         DataType::Float16 | DataType::Float32 => {
-            let a = convert(array, &DataType::Float32)?
-                .as_primitive::<Float32Type>()
-                .clone();
+            let a = convert(array, &DataType::Float32)?.as_primitive::<Float32Type>().clone();
             Box::new(move |row, out| {
-                float(
-                    a.value(row).is_finite(),
-                    f64::from(a.value(row)),
-                    &format!("{:e}", a.value(row)),
-                    out,
-                )
+                float(a.value(row).is_finite(), f64::from(a.value(row)), &format!("{:e}", a.value(row)), out)
             })
         }
         DataType::Float64 => {
             let a = array.as_primitive::<Float64Type>().clone();
-            Box::new(move |row, out| {
-                float(
-                    a.value(row).is_finite(),
-                    a.value(row),
-                    &format!("{:e}", a.value(row)),
-                    out,
-                )
-            })
+            Box::new(move |row, out| float(a.value(row).is_finite(), a.value(row), &format!("{:e}", a.value(row)), out))
         }
         DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s) => {
-            let (a, s) = (
-                convert(array, &DataType::Decimal128(*p, *s))?
-                    .as_primitive::<Decimal128Type>()
-                    .clone(),
-                *s,
-            );
+            let (a, s) = (convert(array, &DataType::Decimal128(*p, *s))?.as_primitive::<Decimal128Type>().clone(), *s);
             Box::new(move |row, out| decimal(&a.value(row), s, out))
         }
         DataType::Decimal256(_, s) => {
@@ -152,18 +121,12 @@ fn scalar(array: &dyn Array) -> Result<Writer> {
             Box::new(move |row, out| write_time(i128::from(a.value(row)), out))
         }
         DataType::Timestamp(unit, zone) => {
-            let (a, step, utc) = (
-                convert(array, &DataType::Int64)?.as_primitive::<Int64Type>().clone(),
-                step(*unit),
-                zone.is_some(),
-            );
+            let (a, step, utc) =
+                (convert(array, &DataType::Int64)?.as_primitive::<Int64Type>().clone(), step(*unit), zone.is_some());
             Box::new(move |row, out| write_timestamp(i128::from(a.value(row)) * step, utc, out))
         }
         DataType::Duration(unit) => {
-            let (a, step) = (
-                convert(array, &DataType::Int64)?.as_primitive::<Int64Type>().clone(),
-                step(*unit),
-            );
+            let (a, step) = (convert(array, &DataType::Int64)?.as_primitive::<Int64Type>().clone(), step(*unit));
             Box::new(move |row, out| {
                 out.push_str("PT");
                 decimal(&(i128::from(a.value(row)) * step), 9, out)?;
@@ -229,11 +192,7 @@ fn document(array: &ArrayRef, ty: &Type) -> Result<Writer> {
                     }
                     out.push_str(name);
                     out.push(':');
-                    if nulls.as_ref().is_some_and(|n| n.is_null(row)) {
-                        out.push_str("null")
-                    } else {
-                        write(row, out)?
-                    }
+                    if nulls.as_ref().is_some_and(|n| n.is_null(row)) { out.push_str("null") } else { write(row, out)? }
                 }
                 out.push('}');
                 Some(())
@@ -250,11 +209,7 @@ fn document(array: &ArrayRef, ty: &Type) -> Result<Writer> {
                         out.push(',');
                     }
                     let i = usize::try_from(i).ok()?;
-                    if nulls.as_ref().is_some_and(|n| n.is_null(i)) {
-                        out.push_str("null")
-                    } else {
-                        write(i, out)?
-                    }
+                    if nulls.as_ref().is_some_and(|n| n.is_null(i)) { out.push_str("null") } else { write(i, out)? }
                 }
                 out.push(']');
                 Some(())
@@ -280,7 +235,5 @@ fn document(array: &ArrayRef, ty: &Type) -> Result<Writer> {
 
 /// Any kind of text as the one kind that is stored.
 pub(super) fn plain_text(array: &ArrayRef) -> Result<ArrayRef> {
-    cast(array, &DataType::LargeUtf8)
-        .map(|a| Arc::clone(&a))
-        .map_err(|_| unsupported(array.data_type()))
+    cast(array, &DataType::LargeUtf8).map(|a| Arc::clone(&a)).map_err(|_| unsupported(array.data_type()))
 }

@@ -68,7 +68,8 @@ mod tests {
     #[test]
     fn rows_end_chunks_groups_and_parts() {
         let mut cutter = Cutter::default();
-        let cuts: Vec<(u64, Cut)> = (0..=PART_ROWS).map(|row| (row, cutter.place(1))).filter(|(_, c)| *c != Cut::Nothing).collect();
+        let cuts: Vec<(u64, Cut)> =
+            (0..=PART_ROWS).map(|row| (row, cutter.place(1))).filter(|(_, c)| *c != Cut::Nothing).collect();
         assert_eq!(cuts[0], (CHUNK_ROWS, Cut::Chunk));
         assert_eq!(*cuts.last().unwrap(), (PART_ROWS, Cut::Part));
         assert!(cuts.iter().all(|(row, cut)| (*cut == Cut::Chunk) == (row % GROUP_ROWS != 0)));
@@ -80,7 +81,10 @@ mod tests {
         let cuts: Vec<Cut> = (0..6).map(|_| cutter.place(16 << 20)).collect();
         assert_eq!(cuts, [Cut::Nothing, Cut::Chunk, Cut::Group, Cut::Chunk, Cut::Part, Cut::Chunk]);
         let mut cutter = Cutter::default();
-        assert_eq!([cutter.place(u64::MAX), cutter.place(1), cutter.place(u64::MAX)], [Cut::Nothing, Cut::Part, Cut::Part]);
+        assert_eq!(
+            [cutter.place(u64::MAX), cutter.place(1), cutter.place(u64::MAX)],
+            [Cut::Nothing, Cut::Part, Cut::Part]
+        );
     }
 
     proptest! {

@@ -48,7 +48,15 @@ impl Encoder {
             }
             None => columns.clone(),
         };
-        Ok(Self { columns, file, run: run.map(ToString::to_string), cutter: Cutter::default(), pending: Vec::new(), open: None, rows: 0 })
+        Ok(Self {
+            columns,
+            file,
+            run: run.map(ToString::to_string),
+            cutter: Cutter::default(),
+            pending: Vec::new(),
+            open: None,
+            rows: 0,
+        })
     }
 
     /// Takes rows, in order; returns the parts that are complete by them.
@@ -100,7 +108,8 @@ impl Encoder {
         self.pending.clear();
         let chunk = self.with_run(&chunk)?;
         if self.open.is_none() {
-            self.open = Some(ArrowWriter::try_new(Vec::new(), self.file.clone(), Some(properties()?)).map_err(parquet_error)?);
+            self.open =
+                Some(ArrowWriter::try_new(Vec::new(), self.file.clone(), Some(properties()?)).map_err(parquet_error)?);
         }
         if let Some(open) = &mut self.open {
             open.write(&chunk).map_err(parquet_error)?;
@@ -115,7 +124,12 @@ impl Encoder {
         if let Some(run) = &self.run {
             columns.push(Arc::new(LargeStringArray::from_iter_values(std::iter::repeat_n(run, rows))) as ArrayRef);
         }
-        RecordBatch::try_new_with_options(self.file.clone(), columns, &RecordBatchOptions::new().with_row_count(Some(rows))).map_err(arrow_error)
+        RecordBatch::try_new_with_options(
+            self.file.clone(),
+            columns,
+            &RecordBatchOptions::new().with_row_count(Some(rows)),
+        )
+        .map_err(arrow_error)
     }
 
     fn end_part(&mut self) -> Result<Option<Encoded>> {

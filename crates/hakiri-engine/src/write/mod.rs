@@ -73,7 +73,14 @@ impl PartWriter {
     }
 }
 
-async fn put(store: &Store, folder: &str, step: u32, schema: &Hash, parts: &mut Vec<Part>, part: Encoded) -> Result<()> {
+async fn put(
+    store: &Store,
+    folder: &str,
+    step: u32,
+    schema: &Hash,
+    parts: &mut Vec<Part>,
+    part: Encoded,
+) -> Result<()> {
     let number = u32::try_from(parts.len()).unwrap_or(u32::MAX);
     let (sha256, bytes) = (Hash::of(&part.bytes), part.bytes.len() as u64);
     let file = store.put_hashed(&layout::part(folder, step, number, &sha256), part.bytes.into(), sha256).await?;

@@ -14,7 +14,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray as _, Float32Array, Float64Array, LargeListArray, RecordBatch, RecordBatchOptions, StructArray, new_null_array,
+    Array, ArrayRef, AsArray as _, Float32Array, Float64Array, LargeListArray, RecordBatch, RecordBatchOptions,
+    StructArray, new_null_array,
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::compute::{CastOptions, cast_with_options};
@@ -32,7 +33,11 @@ pub(crate) const EMPTY_FIELD: &str = "_hakiri_empty";
 /// `HK0703` for a decimal that no reader could hold.
 pub(crate) fn stored_schema(schema: &Schema) -> Result<SchemaRef> {
     let schema = to_arrow_schema(schema);
-    let fields = schema.fields().iter().map(|f| stored_field(f).map_err(|e| e.at(format!("column `{}`", f.name())))).collect::<Result<Fields>>()?;
+    let fields = schema
+        .fields()
+        .iter()
+        .map(|f| stored_field(f).map_err(|e| e.at(format!("column `{}`", f.name()))))
+        .collect::<Result<Fields>>()?;
     Ok(Arc::new(ArrowSchema::new(fields)))
 }
 
@@ -42,13 +47,20 @@ fn stored_field(field: &Field) -> Result<Arc<Field>> {
             match precision.saturating_add(scale.unsigned_abs()) {
                 digits @ ..=38 => DataType::Decimal128(digits, 0),
                 digits @ ..=76 => DataType::Decimal256(digits, 0),
-                digits => return Err(Error::new(Code::SchemaUnsupported, format!("a decimal of {digits} digits cannot be stored"))),
+                digits => {
+                    return Err(Error::new(
+                        Code::SchemaUnsupported,
+                        format!("a decimal of {digits} digits cannot be stored"),
+                    ));
+                }
             }
         }
         DataType::Timestamp(TimeUnit::Second, zone) => DataType::Timestamp(TimeUnit::Millisecond, zone.clone()),
         DataType::Time32(TimeUnit::Second) => DataType::Time32(TimeUnit::Millisecond),
         DataType::LargeList(item) => DataType::LargeList(stored_field(item)?),
-        DataType::Struct(fields) if fields.is_empty() => DataType::Struct(Fields::from(vec![Field::new(EMPTY_FIELD, DataType::Boolean, true)])),
+        DataType::Struct(fields) if fields.is_empty() => {
+            DataType::Struct(Fields::from(vec![Field::new(EMPTY_FIELD, DataType::Boolean, true)]))
+        }
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(|f| stored_field(f)).collect::<Result<_>>()?),
         other => other.clone(),
     };
@@ -72,7 +84,8 @@ pub(crate) fn normalise(batch: &RecordBatch, target: &SchemaRef) -> Result<Recor
             None => Ok(new_null_array(field.data_type(), rows)),
         })
         .collect::<Result<Vec<_>>>()?;
-    RecordBatch::try_new_with_options(target.clone(), columns, &RecordBatchOptions::new().with_row_count(Some(rows))).map_err(arrow_error)
+    RecordBatch::try_new_with_options(target.clone(), columns, &RecordBatchOptions::new().with_row_count(Some(rows)))
+        .map_err(arrow_error)
 }
 
 fn stored(array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
@@ -93,7 +106,9 @@ fn stored(array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
                     None => Ok(new_null_array(f.data_type(), from.len())),
                 })
                 .collect::<Result<Vec<_>>>()?;
-            Ok(Arc::new(StructArray::try_new_with_length(fields.clone(), columns, nulls, from.len()).map_err(arrow_error)?))
+            Ok(Arc::new(
+                StructArray::try_new_with_length(fields.clone(), columns, nulls, from.len()).map_err(arrow_error)?,
+            ))
         }
         DataType::LargeList(item) => {
             let (offsets, values) = list_parts(array).ok_or_else(|| mismatch(array, field))??;
@@ -101,12 +116,11 @@ fn stored(array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
             let (start, length) = (usize::try_from(first).unwrap_or(0), usize::try_from(last - first).unwrap_or(0));
             let values = stored(&values.slice(start, length), item)?;
             let offsets: Vec<i64> = offsets.iter().map(|o| o - first).collect();
-            let list = LargeListArray::try_new(item.clone(), OffsetBuffer::new(ScalarBuffer::from(offsets)), values, nulls);
+            let list =
+                LargeListArray::try_new(item.clone(), OffsetBuffer::new(ScalarBuffer::from(offsets)), values, nulls);
             Ok(Arc::new(list.map_err(arrow_error)?))
         }
-        target => {
-            Ok(canonical_nan(if array.data_type() == target { array.clone() } else { same_type(array, field)? }))
-        }
+        target => Ok(canonical_nan(if array.data_type() == target { array.clone() } else { same_type(array, field)? })),
     }
 }
 
@@ -152,18 +166,24 @@ fn canonical_nan(array: ArrayRef) -> ArrayRef {
     match array.data_type() {
         DataType::Float32 if array.as_primitive::<Float32Type>().values().iter().any(|v| v.is_nan()) => {
             let array = array.as_primitive::<Float32Type>();
-            Arc::new(array.unary::<_, Float32Type>(|v| if v.is_nan() { f32::from_bits(0x7fc0_0000) } else { v })) as Arc<Float32Array>
+            Arc::new(array.unary::<_, Float32Type>(|v| if v.is_nan() { f32::from_bits(0x7fc0_0000) } else { v }))
+                as Arc<Float32Array>
         }
         DataType::Float64 if array.as_primitive::<Float64Type>().values().iter().any(|v| v.is_nan()) => {
             let array = array.as_primitive::<Float64Type>();
-            Arc::new(array.unary::<_, Float64Type>(|v| if v.is_nan() { f64::from_bits(0x7ff8_0000_0000_0000) } else { v })) as Arc<Float64Array>
+            Arc::new(
+                array.unary::<_, Float64Type>(|v| if v.is_nan() { f64::from_bits(0x7ff8_0000_0000_0000) } else { v }),
+            ) as Arc<Float64Array>
         }
         _ => array,
     }
 }
 
 fn mismatch(array: &ArrayRef, field: &Field) -> Error {
-    Error::new(Code::Internal, format!("rows of the type {} were handed over as {}", array.data_type(), field.data_type()))
+    Error::new(
+        Code::Internal,
+        format!("rows of the type {} were handed over as {}", array.data_type(), field.data_type()),
+    )
 }
 
 pub(crate) fn arrow_error(e: arrow::error::ArrowError) -> Error {

@@ -18,9 +18,9 @@ use datafusion::common::{Column, DataFusionError, Result, ScalarValue};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::functions_window::expr_fn::row_number;
-use datafusion::logical_expr::{Expr, ExprFunctionExt as _, JoinType, LogicalPlan, LogicalPlanBuilder, lit};
+use datafusion::logical_expr::{Expr, ExprFunctionExt as _, JoinType, LogicalPlan, LogicalPlanBuilder, lit, try_cast};
 use hakiri_core::id::TableName;
-use hakiri_core::schema::{DELETED_COLUMN, RUN_COLUMN, Type, to_arrow_schema};
+use hakiri_core::schema::{DELETED_COLUMN, RUN_COLUMN, Type, to_arrow, to_arrow_schema};
 use hakiri_core::spec::Mode;
 use hakiri_core::view::TableView;
 use object_store::path::Path;
@@ -59,8 +59,11 @@ impl<'a> Planner<'a> {
         let mut rows = self.scan(view)?;
         if let Some(link) = view.merge.parent.as_ref().filter(|link| !link.columns.is_empty()) {
             rows = match self.views.get(&link.table) {
-                Some(parent) => self.of_current_parents(view, rows, parent, &link.columns, depth)?,
-                None => rows.filter(lit(false))?,
+                // A table without rows may not have the columns of its key yet.
+                Some(parent) if has_all(parent, &parent.merge.primary_key) && has_all(view, &link.columns) => {
+                    self.of_current_parents(view, rows, parent, &link.columns, depth)?
+                }
+                _ => rows.filter(lit(false))?,
             };
         }
         if needs_merge(view) {
@@ -105,20 +108,23 @@ impl<'a> Planner<'a> {
             .rows(parent, depth + 1)?
             .project(keys.chain([since.alias("_hakiri_parent_seq")]).collect::<Vec<_>>())?;
         let mut on = vec![column(SEQ).eq(column("_hakiri_parent_seq"))];
-        on.extend(
-            columns
-                .iter()
-                .zip(&parent.merge.primary_key)
-                .enumerate()
-                .map(|(i, (name, _))| column(name).eq(column(&key(i)))),
-        );
+        for (i, (own, name)) in columns.iter().zip(&parent.merge.primary_key).enumerate() {
+            // Each table widens on its own: keys are compared as the parent's types, and what does not fit has no parent.
+            let (from, to) = (view.schema.schema.field(own), parent.schema.schema.field(name));
+            let value = match (from, to) {
+                (Some(from), Some(to)) if from.ty != to.ty => try_cast(column(own), to_arrow(&to.ty)),
+                _ => column(own),
+            };
+            on.push(value.eq(column(&key(i))));
+        }
         parents.join_on(rows.build()?, JoinType::RightSemi, on)
     }
 }
 
 /// Whether several versions of a key can be there.
 fn needs_merge(view: &TableView) -> bool {
-    let keyed = view.merge.mode == Mode::Merge && !view.merge.primary_key.is_empty();
+    let key = &view.merge.primary_key;
+    let keyed = view.merge.mode == Mode::Merge && !key.is_empty() && has_all(view, key);
     // Children whose key starts with their parent's are of one commit by now, and a commit holds a key once.
     let of_parent = view
         .merge
@@ -126,6 +132,10 @@ fn needs_merge(view: &TableView) -> bool {
         .as_ref()
         .is_some_and(|l| !l.columns.is_empty() && l.columns.iter().all(|c| view.merge.primary_key.contains(c)));
     keyed && !of_parent && view.layers.iter().filter(|l| !l.parts.is_empty()).count() > 1
+}
+
+fn has_all(view: &TableView, columns: &[String]) -> bool {
+    columns.iter().all(|name| view.schema.schema.field(name).is_some())
 }
 
 fn merged(view: &TableView, rows: LogicalPlanBuilder) -> Result<LogicalPlanBuilder> {

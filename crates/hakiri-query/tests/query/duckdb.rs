@@ -102,3 +102,24 @@ async fn many_runs() {
     }
     assert_eq!(compared(&store).await, [50]);
 }
+
+#[tokio::test]
+async fn keys_that_widened_apart_and_tables_without_columns() {
+    let (number, text) = (columns(&[("id", Type::Int64)]), columns(&[("id", Type::Text)]));
+    let child = columns(&[("t_id", Type::Int64)]);
+    let wide_child = columns(&[("t_id", Type::Text)]);
+    let mut store = Store::new();
+    store.table("t", Mode::Merge, &["id"], &text);
+    store.run("t", 1, &number, &["{\"id\":1}\n{\"id\":2}"]);
+    store.run("t", 2, &text, &["{\"id\":\"x\"}"]);
+    store.child("c", "t", &["t_id"], &["t_id"], &child);
+    store.run("c", 1, &child, &["{\"t_id\":1}\n{\"t_id\":7}"]);
+    store.table("u", Mode::Merge, &["id"], &number);
+    store.run("u", 1, &number, &["{\"id\":1}"]);
+    store.child("d", "u", &["t_id"], &["t_id"], &wide_child);
+    store.run("d", 1, &wide_child, &["{\"t_id\":\"1\"}\n{\"t_id\":\"x\"}"]);
+    store.table("none", Mode::Merge, &["id"], &columns(&[]));
+    store.child("e", "none", &["t_id"], &["t_id"], &child);
+    store.run("e", 1, &child, &["{\"t_id\":1}"]);
+    assert_eq!(compared(&store).await, [3, 1, 1, 1, 0, 0]);
+}

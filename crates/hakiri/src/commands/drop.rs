@@ -24,11 +24,13 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &DropArgs) -> Res
     let (pipeline, table) = world.find_table(&args.what).await?;
     let head = world.engine.head(&pipeline).await?;
     let tables: Vec<_> = table.map_or_else(|| head.tables.keys().cloned().collect(), |t| vec![t]);
-    let child = head.tables.iter().find(|(name, t)| {
-        !tables.contains(name) && t.merge.parent.as_ref().is_some_and(|p| tables.contains(&p.table))
-    });
+    let child = head
+        .tables
+        .iter()
+        .find(|(name, t)| !tables.contains(name) && t.merge.parent.as_ref().is_some_and(|p| tables.contains(&p.table)));
     if let Some((name, _)) = child {
-        return Err(Error::new(Code::Arguments, format!("`{name}` is a child table of what is dropped")).with_hint("drop it too, or the whole pipeline"));
+        return Err(Error::new(Code::Arguments, format!("`{name}` is a child table of what is dropped"))
+            .with_hint("drop it too, or the whole pipeline"));
     }
     let views = views(&world.engine.store, &pipeline, head.seq, &head.tables).await?;
     let (mut rows, mut bytes) = (0, 0);
@@ -39,7 +41,9 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &DropArgs) -> Res
     let names: Vec<&str> = tables.iter().map(|t| t.as_str()).collect();
     let lost = format!("{} with {} stored rows ({})", names.join(", "), HumanCount(rows), HumanBytes(bytes));
     if !args.yes && !confirmed(printer, &format!("drop {lost}?")) {
-        return Err(Error::new(Code::Arguments, format!("not confirmed; this would drop {lost}")).with_hint("add --yes"));
+        return Err(
+            Error::new(Code::Arguments, format!("not confirmed; this would drop {lost}")).with_hint("add --yes")
+        );
     }
     let _lock = PipelineLock::take(&world.state_dir, &pipeline)?;
     world.engine.drop_tables(&pipeline, &tables).await?;

@@ -22,7 +22,12 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &GcArgs) -> Resul
         Err(exit) => return Ok(exit),
     };
     // No run may be writing files while they are judged.
-    let locks = world.heads().await?.iter().map(|h| PipelineLock::take(&world.state_dir, &h.pipeline)).collect::<Result<Vec<_>>>()?;
+    let locks = world
+        .heads()
+        .await?
+        .iter()
+        .map(|h| PipelineLock::take(&world.state_dir, &h.pipeline))
+        .collect::<Result<Vec<_>>>()?;
     let done = world.engine.collect_garbage(grace, args.dry_run).await?;
     drop(locks);
     let bytes: u64 = done.iter().map(|f| f.size).sum();

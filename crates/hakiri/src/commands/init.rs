@@ -31,9 +31,10 @@ pub fn run(global: &GlobalArgs, printer: &Printer, args: &InitArgs) -> Result<Ex
             (here, name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect())
         }
     };
-    let name: ProjectName = name
-        .parse()
-        .map_err(|e: Error| Error::new(Code::Arguments, e.message().to_owned()).with_hint(format!("{}; for example `hakiri init my-shop`", e.hint())))?;
+    let name: ProjectName = name.parse().map_err(|e: Error| {
+        Error::new(Code::Arguments, e.message().to_owned())
+            .with_hint(format!("{}; for example `hakiri init my-shop`", e.hint()))
+    })?;
     if dir.join(MANIFEST).exists() {
         return Err(Error::new(Code::Arguments, format!("{} has a {MANIFEST} already", dir.display()))
             .with_hint("choose another name, or edit the one there"));

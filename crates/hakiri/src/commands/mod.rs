@@ -83,7 +83,12 @@ async fn open_to_read(global: &GlobalArgs, printer: &Printer) -> Result<Result<W
 }
 
 /// Opens a project for writing.
-async fn open_to_write(global: &GlobalArgs, printer: &Printer, events: Arc<dyn Events>, cancel: Cancel) -> Result<Result<World, Exit>> {
+async fn open_to_write(
+    global: &GlobalArgs,
+    printer: &Printer,
+    events: Arc<dyn Events>,
+    cancel: Cancel,
+) -> Result<Result<World, Exit>> {
     match load(global, printer)? {
         Ok(loaded) => Ok(Ok(World::open(global, &loaded, Access::Write, events, cancel).await?)),
         Err(exit) => Ok(Err(exit)),

@@ -58,18 +58,28 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &PlanArgs) -> Res
         output.plans.push(describe(&preview, schedule));
     }
     let known = &world.engine.project.pipelines;
-    output.left_behind =
-        world.heads().await?.iter().filter(|h| !h.tables.is_empty() && !known.iter().any(|p| p.id == h.pipeline)).map(|h| h.pipeline.to_string()).collect();
+    output.left_behind = world
+        .heads()
+        .await?
+        .iter()
+        .filter(|h| !h.tables.is_empty() && !known.iter().any(|p| p.id == h.pipeline))
+        .map(|h| h.pipeline.to_string())
+        .collect();
     if printer.json {
         printer.document(&output);
     } else {
         output.plans.iter().for_each(|plan| show(printer, plan));
         for pipeline in &output.left_behind {
-            printer.data(&format!("{pipeline}: no longer in the manifest; its data is kept (`hakiri drop {pipeline}` deletes it)"));
+            printer.data(&format!(
+                "{pipeline}: no longer in the manifest; its data is kept (`hakiri drop {pipeline}` deletes it)"
+            ));
         }
     }
     let changes = !output.left_behind.is_empty()
-        || output.plans.iter().any(|p| !p.tables_left_behind.is_empty() || p.steps.iter().any(|s| s.tables.iter().any(|t| t.new_table)));
+        || output
+            .plans
+            .iter()
+            .any(|p| !p.tables_left_behind.is_empty() || p.steps.iter().any(|s| s.tables.iter().any(|t| t.new_table)));
     Ok(if args.exit_code && changes { Exit::Failed } else { Exit::Done })
 }
 
@@ -81,7 +91,10 @@ fn describe(preview: &Preview, schedule: Option<String>) -> PlanOutput {
             .plan
             .steps
             .iter()
-            .map(|step| StepOutput { name: step.name.clone(), tables: step.tables.iter().map(|t| table(preview, t)).collect() })
+            .map(|step| StepOutput {
+                name: step.name.clone(),
+                tables: step.tables.iter().map(|t| table(preview, t)).collect(),
+            })
             .collect(),
         tables_left_behind: preview.orphans.iter().map(ToString::to_string).collect(),
     }
@@ -109,7 +122,9 @@ fn reads(table: &PlannedTable) -> String {
     match &table.window {
         Window::Everything => "everything".to_owned(),
         Window::HalfOpen { lo: None, hi } => format!("everything with {column} before {hi}"),
-        Window::HalfOpen { lo: Some(lo), hi } => format!("{column} from {lo} to before {hi}; what arrives later than `lag` is not seen, `run --full` repairs that"),
+        Window::HalfOpen { lo: Some(lo), hi } => format!(
+            "{column} from {lo} to before {hi}; what arrives later than `lag` is not seen, `run --full` repairs that"
+        ),
         Window::Above { lo: None, .. } => "everything".to_owned(),
         Window::Above { lo: Some(lo), hi: None } => format!("{column} above {lo}"),
         Window::Above { lo: Some(lo), hi: Some(hi) } => format!("{column} above {lo} up to {hi}"),
@@ -128,7 +143,11 @@ fn show(printer: &Printer, plan: &PlanOutput) {
         printer.data(&format!("  step {}", step.name));
         for table in &step.tables {
             let new = if table.new_table { " (new)" } else { "" };
-            let key = if table.primary_key.is_empty() { String::new() } else { format!(" by {}", table.primary_key.join(", ")) };
+            let key = if table.primary_key.is_empty() {
+                String::new()
+            } else {
+                format!(" by {}", table.primary_key.join(", "))
+            };
             let mode = format!("{:?}", table.mode).to_lowercase();
             printer.data(&format!("    {}{new}: {mode}{key}; reads {}", table.table, table.reads));
         }

@@ -22,7 +22,10 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &QueryArgs) -> Re
     let sql = match args.sql.as_str() {
         "-" => {
             let mut text = String::new();
-            std::io::stdin().lock().read_to_string(&mut text).map_err(|e| Error::new(Code::Io, format!("stdin: {e}")))?;
+            std::io::stdin()
+                .lock()
+                .read_to_string(&mut text)
+                .map_err(|e| Error::new(Code::Io, format!("stdin: {e}")))?;
             text
         }
         sql => sql.to_owned(),
@@ -43,7 +46,8 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &QueryArgs) -> Re
     };
     let format = if global.json && args.format == Format::Table { Format::Json } else { args.format };
     if format == Format::Parquet && std::io::stdout().is_terminal() {
-        return Err(Error::new(Code::Arguments, "Parquet is not for terminals").with_hint("redirect it: hakiri query --format parquet \"…\" > result.parquet"));
+        return Err(Error::new(Code::Arguments, "Parquet is not for terminals")
+            .with_hint("redirect it: hakiri query --format parquet \"…\" > result.parquet"));
     }
     let rows = print(&database, &sql, format).await?;
     if format == Format::Table {
@@ -66,7 +70,8 @@ pub async fn of_project(global: &GlobalArgs, world: &World) -> Result<Database> 
 
 fn database(global: &GlobalArgs, store: &Store, tables: Vec<TableView>) -> Result<Database> {
     let threads = global.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let options = Options { memory_limit: global.memory, target_partitions: threads.max(1), temp_dir: environment::temp_dir() };
+    let options =
+        Options { memory_limit: global.memory, target_partitions: threads.max(1), temp_dir: environment::temp_dir() };
     Database::new(tables, store.object_store(), store.prefix(), options)
 }
 
@@ -92,9 +97,16 @@ pub async fn print(database: &Database, sql: &str, format: Format) -> Result<u64
 /// A project's folder in a store, by path or URL, without its catalog.
 fn open_readonly(url: &str, args: &QueryArgs) -> Result<Arc<Store>> {
     let (root, project) = url.trim_end_matches('/').rsplit_once('/').ok_or_else(|| {
-        Error::new(Code::Arguments, format!("`{url}` does not name a project's folder in a store")).with_hint("write path/project or s3://bucket/prefix/project")
+        Error::new(Code::Arguments, format!("`{url}` does not name a project's folder in a store"))
+            .with_hint("write path/project or s3://bucket/prefix/project")
     })?;
-    Ok(Arc::new(open_store_at(&environment::current_dir()?, root, args.endpoint.clone(), args.region.clone(), project)?))
+    Ok(Arc::new(open_store_at(
+        &environment::current_dir()?,
+        root,
+        args.endpoint.clone(),
+        args.region.clone(),
+        project,
+    )?))
 }
 
 /// Swallows what a closed pipe no longer wants: `hakiri query … | head` is a success.

@@ -89,7 +89,8 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &RunArgs) -> Resu
 /// `HK0208` while another process runs it; whatever the operations fail with.
 pub async fn run_one(world: &World, pipeline: &PipelineId, tick: Instant, full: bool) -> Result<Vec<RunReport>> {
     let _lock = PipelineLock::take(&world.state_dir, pipeline)?;
-    let request = BeginRequest { pipeline: pipeline.clone(), wake: tick, manual: Some(Manual { tick: Some(tick), full }) };
+    let request =
+        BeginRequest { pipeline: pipeline.clone(), wake: tick, manual: Some(Manual { tick: Some(tick), full }) };
     drive(&world.engine, &request).await
 }
 
@@ -102,7 +103,13 @@ pub fn summarise(printer: &Printer, report: &RunReport) {
     };
     let took = report.ended.map_or(0, |end| end.millis() - report.started.millis());
     let seq = report.seq.map(|s| format!(" as commit {s}")).unwrap_or_default();
-    printer.note(&format!("{}: {verdict}{seq} in {}.{:03} s ({})", report.pipeline, took / 1000, took % 1000, report.run));
+    printer.note(&format!(
+        "{}: {verdict}{seq} in {}.{:03} s ({})",
+        report.pipeline,
+        took / 1000,
+        took % 1000,
+        report.run
+    ));
     for table in &report.tables {
         let name = &table.table;
         if let Some(failure) = &table.failure {
@@ -136,7 +143,9 @@ fn indent(text: &str) -> String {
 /// The first Ctrl-C (or SIGTERM) stops cleanly: finished steps are kept, the next `run` goes on. The second ends at once.
 fn stop_on_signal(cancel: Cancel, printer: Printer) {
     tokio::spawn(async move {
-        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else { return };
+        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+            return;
+        };
         for first in [true, false] {
             tokio::select! {
                 _ = tokio::signal::ctrl_c() => {}
@@ -146,7 +155,10 @@ fn stop_on_signal(cancel: Cancel, printer: Printer) {
                 printer.note("stopping; press Ctrl-C again to stop at once");
                 cancel.cancel();
             } else {
-                #[expect(clippy::disallowed_methods, reason = "the user asked twice; nothing half-done is visible (P4)")]
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "the user asked twice; nothing half-done is visible (P4)"
+                )]
                 std::process::exit(130);
             }
         }

@@ -18,7 +18,8 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &RunsArgs) -> Res
     let mut reports: Vec<RunReport> = Vec::new();
     for pipeline in world.pipelines(&args.pipelines)? {
         let prefix = vec![pipeline.to_string()];
-        let page = PageRequest { kind: Kind::Run, prefix, after: None, limit: args.limit.clamp(1, 1000), newest_first: true };
+        let page =
+            PageRequest { kind: Kind::Run, prefix, after: None, limit: args.limit.clamp(1, 1000), newest_first: true };
         let listed = world.engine.catalog.list(&page).await?;
         reports.extend(listed.entries.into_iter().filter_map(|(_, r)| match r {
             Record::Run(record) => Some(record.report),
@@ -41,7 +42,14 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &RunsArgs) -> Res
             RunStatus::Failed => "failed",
         };
         let seq = report.seq.map_or_else(|| "-".to_owned(), |s| s.to_string());
-        printer.data(&format!("{}  {}  {:>4}  {status}, {} rows  {}", report.tick, report.pipeline, seq, HumanCount(rows), report.run));
+        printer.data(&format!(
+            "{}  {}  {:>4}  {status}, {} rows  {}",
+            report.tick,
+            report.pipeline,
+            seq,
+            HumanCount(rows),
+            report.run
+        ));
         for table in &report.tables {
             if let Some(failure) = &table.failure {
                 printer.data(&format!("    {}: {} {}", table.table, failure.code, failure.message));

@@ -24,11 +24,13 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &SchemaArgs) -> R
     let found = heads.iter().find_map(|h| h.tables.iter().find(|(name, _)| name.as_str().eq_ignore_ascii_case(wanted)));
     let Some((name, table)) = found else {
         let known: Vec<&str> = heads.iter().flat_map(|h| h.tables.keys().map(|t| t.as_str())).collect();
-        return Err(Error::new(Code::QueryTable, format!("there is no table `{wanted}`")).with_hint(if known.is_empty() {
-            "no table is committed yet; run a pipeline first".to_owned()
-        } else {
-            format!("there are: {}", known.join(", "))
-        }));
+        return Err(Error::new(Code::QueryTable, format!("there is no table `{wanted}`")).with_hint(
+            if known.is_empty() {
+                "no table is committed yet; run a pipeline first".to_owned()
+            } else {
+                format!("there are: {}", known.join(", "))
+            },
+        ));
     };
     if printer.json {
         printer.document(&serde_json::json!({ "table": name, "merge": table.merge, "schema": table.schema }));

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use hakiri_core::codes::Code;
 use hakiri_core::cursor::{Cursor, CursorKind};
 use hakiri_core::id::{PipelineId, TableName};
+use hakiri_core::source::Cancel;
 use hakiri_core::time::Instant;
 use hakiri_core::{Error, Result};
-use hakiri_core::source::Cancel;
 use hakiri_engine::engine::Silent;
 use serde::Serialize;
 
@@ -53,7 +53,12 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, command: &StateCommand)
                 Err(exit) => return Ok(exit),
             };
             let (pipeline, table) = one_table(&world, table).await?;
-            if !yes && !confirmed(printer, &format!("forget the cursor of {table}, so that the next run reads everything anew?")) {
+            if !yes
+                && !confirmed(
+                    printer,
+                    &format!("forget the cursor of {table}, so that the next run reads everything anew?"),
+                )
+            {
                 return Err(Error::new(Code::Arguments, "not confirmed").with_hint("add --yes"));
             }
             let _lock = PipelineLock::take(&world.state_dir, &pipeline)?;
@@ -76,7 +81,8 @@ async fn show(global: &GlobalArgs, printer: &Printer, what: &[String]) -> Result
     let mut states = Vec::new();
     for head in world.heads().await? {
         for (name, table) in &head.tables {
-            let chosen = wanted.is_empty() || wanted.iter().any(|(p, t)| p == &head.pipeline && t.as_ref().is_none_or(|t| t == name));
+            let chosen = wanted.is_empty()
+                || wanted.iter().any(|(p, t)| p == &head.pipeline && t.as_ref().is_none_or(|t| t == name));
             if chosen {
                 states.push(State {
                     pipeline: head.pipeline.clone(),
@@ -108,9 +114,8 @@ async fn show(global: &GlobalArgs, printer: &Printer, what: &[String]) -> Result
 async fn one_table(world: &World, text: &str) -> Result<(PipelineId, TableName)> {
     match world.find_table(text).await? {
         (pipeline, Some(table)) => Ok((pipeline, table)),
-        (pipeline, None) => {
-            Err(Error::new(Code::Arguments, format!("`{pipeline}` is a pipeline, not a table")).with_hint(format!("write {pipeline}.<table>")))
-        }
+        (pipeline, None) => Err(Error::new(Code::Arguments, format!("`{pipeline}` is a pipeline, not a table"))
+            .with_hint(format!("write {pipeline}.<table>"))),
     }
 }
 
@@ -121,7 +126,8 @@ fn position(text: &str, current: Option<&Cursor>) -> Result<Cursor> {
         None => Err(Error::new(Code::StateInvalid, "the table has no cursor: every run reads it in full")),
         Some(Cursor::Integer { .. }) => Ok(Cursor::Integer { value: text.parse().map_err(|_| bad("an integer"))? }),
         Some(Cursor::Timestamp { utc, .. }) => {
-            let instant: Instant = text.parse().map_err(|_| bad("an instant").with_hint("write it as 2026-01-31T12:00:00Z"))?;
+            let instant: Instant =
+                text.parse().map_err(|_| bad("an instant").with_hint("write it as 2026-01-31T12:00:00Z"))?;
             Ok(Cursor::Timestamp { nanos: i128::from(instant.millis()) * 1_000_000, utc: *utc })
         }
         Some(Cursor::Text { .. }) => Ok(Cursor::Text { value: text.to_owned() }),

@@ -70,7 +70,13 @@ fn all_errors_of_a_manifest_are_reported_at_once_with_their_places() {
         "[project]\nname = \"shop\"\n\n[[pipeline]]\nid = \"a\"\nshedule = \"every 5m\"\nsource = { connector = \"flie\" }\n\n[[pipeline]]\nid = \"a\"\nschedule = \"every five\"\nsource = { connector = \"file\", config = { path = 3 } }\n",
     );
     let ran = project.hakiri(&["check"]).expect(2);
-    ran.says("HK0102").says("schedule").says("hakiri.toml:6:1").says("HK0105").says("HK0106").says("HK0103").says("HK0401");
+    ran.says("HK0102")
+        .says("schedule")
+        .says("hakiri.toml:6:1")
+        .says("HK0105")
+        .says("HK0106")
+        .says("HK0103")
+        .says("HK0401");
     let as_json = project.hakiri(&["check", "--json"]).expect(2).json();
     assert!(as_json["errors"].as_array().unwrap().len() >= 5, "{as_json}");
 }
@@ -112,7 +118,15 @@ fn the_shapes_of_json_output_are_fixed() {
     let project = Project::new(&manifest(&api.url, more));
     let mut shapes = serde_json::Map::new();
     shapes.insert("run".into(), shape(&project.run()));
-    for args in [vec!["tables"], vec!["schema", "api_items"], vec!["runs"], vec!["state", "show"], vec!["plan"], vec!["check"], vec!["gc", "--dry-run"]] {
+    for args in [
+        vec!["tables"],
+        vec!["schema", "api_items"],
+        vec!["runs"],
+        vec!["state", "show"],
+        vec!["plan"],
+        vec!["check"],
+        vec!["gc", "--dry-run"],
+    ] {
         let mut all = args.clone();
         all.push("--json");
         shapes.insert(args.join(" "), shape(&project.hakiri(&all).expect(0).json()));
@@ -154,7 +168,9 @@ fn progress_is_drawn_on_a_terminal() {
 fn artifact_the_demo_shows_what_it_says() {
     let project = Project::new("");
     let ran = project.hakiri(&["demo", "shown"]).expect(0);
-    ran.says("1. making a project in shown").says("the API answered 1 request with 6 of its 1,707 records").says("try next:");
+    ran.says("1. making a project in shown")
+        .says("the API answered 1 request with 6 of its 1,707 records")
+        .says("try next:");
     let row = "AK    | 4K0  | Pedro Bay                    |     15 |      3.30 |       36.4 |       37";
     assert!(ran.stdout.contains(row), "{}", ran.stdout);
     project.hakiri(&["-C", "shown", "tables"]).expect(0);
@@ -170,7 +186,11 @@ fn a_closed_pipe_is_a_success() {
     project.write("data/a.csv", format!("id\n{rows}"));
     project.run();
     let script = "set -o pipefail; \"$0\" query --format csv 'select * from f_t' | head -n 1";
-    let output = std::process::Command::new("bash").args(["-c", script, crate::support::binary().to_str().unwrap()]).current_dir(project.path()).output().unwrap();
+    let output = std::process::Command::new("bash")
+        .args(["-c", script, crate::support::binary().to_str().unwrap()])
+        .current_dir(project.path())
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{output:?}");
 }
 
@@ -205,14 +225,24 @@ fn secret_canaries_appear_in_no_file_and_no_output() {
     let seen = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let flag = seen.clone();
     let api = Api::start(move |request| {
-        if request.headers.get("authorization").is_some_and(|a| a.contains("canary-7f3a9c")) && request.query.get("key").is_some_and(|k| k.contains("canary")) {
+        if request.headers.get("authorization").is_some_and(|a| a.contains("canary-7f3a9c"))
+            && request.query.get("key").is_some_and(|k| k.contains("canary"))
+        {
             flag.store(true, std::sync::atomic::Ordering::SeqCst);
         }
         if request.path == "/broken" {
             // An API that repeats what it was sent.
-            return Response::text(400, "application/json", &json!({"message": format!("bad token {:?}", request.headers.get("authorization"))}).to_string());
+            return Response::text(
+                400,
+                "application/json",
+                &json!({"message": format!("bad token {:?}", request.headers.get("authorization"))}).to_string(),
+            );
         }
-        let next = format!("http://{}/items?page=2&key={}", request.headers["host"], request.query.get("key").cloned().unwrap_or_default());
+        let next = format!(
+            "http://{}/items?page=2&key={}",
+            request.headers["host"],
+            request.query.get("key").cloned().unwrap_or_default()
+        );
         let data = if request.query.contains_key("page") { vec![] } else { vec![json!({"id": 1})] };
         Response::json(&json!({"data": data, "next": if data.is_empty() { Value::Null } else { json!(next) }}))
     });
@@ -224,7 +254,16 @@ fn secret_canaries_appear_in_no_file_and_no_output() {
     );
     let project = Project::new(&text);
     let mut outputs = String::new();
-    for args in [vec!["check"], vec!["check", "--connect"], vec!["plan"], vec!["plan", "--json"], vec!["run"], vec!["run", "--json"], vec!["runs", "--json"], vec!["state", "show"]] {
+    for args in [
+        vec!["check"],
+        vec!["check", "--connect"],
+        vec!["plan"],
+        vec!["plan", "--json"],
+        vec!["run"],
+        vec!["run", "--json"],
+        vec!["runs", "--json"],
+        vec!["state", "show"],
+    ] {
         let output = project.command(&args).env("TOKEN", canary).output().unwrap();
         outputs.push_str(&String::from_utf8_lossy(&output.stdout));
         outputs.push_str(&String::from_utf8_lossy(&output.stderr));
@@ -240,7 +279,11 @@ fn secret_canaries_appear_in_no_file_and_no_output() {
 
 #[test]
 fn a_secret_file_that_others_can_read_is_refused_and_a_missing_secret_is_named() {
-    let project = Project::new(&manifest("http://127.0.0.1:9", "").replace("[pipeline.source]", "secrets = [\"TOKEN\"]\n[pipeline.source]").replace("allow_private = true", "allow_private = true\nauth = { bearer = \"${TOKEN}\" }"));
+    let project = Project::new(
+        &manifest("http://127.0.0.1:9", "")
+            .replace("[pipeline.source]", "secrets = [\"TOKEN\"]\n[pipeline.source]")
+            .replace("allow_private = true", "allow_private = true\nauth = { bearer = \"${TOKEN}\" }"),
+    );
     project.hakiri(&["run"]).expect(2).says("HK0112").says("TOKEN");
     project.write(".env", "TOKEN=x");
     project.hakiri(&["run"]).expect(2).says("HK0113").says("chmod 600");
@@ -256,7 +299,9 @@ fn the_manifest_schema_is_json_schema() {
 
 #[test]
 fn environments_override_and_unknown_ones_are_named() {
-    let project = Project::new(&format!("{MINIMAL}\n[env.staging.context]\npath = \"elsewhere\"\n[env.staging.catalog]\npath = \"elsewhere/catalog.sqlite\"\n"));
+    let project = Project::new(&format!(
+        "{MINIMAL}\n[env.staging.context]\npath = \"elsewhere\"\n[env.staging.catalog]\npath = \"elsewhere/catalog.sqlite\"\n"
+    ));
     project.write("data/a.csv", "id\n1\n");
     project.hakiri(&["run", "--env", "staging"]).expect(0);
     assert!(project.path().join("elsewhere/test/heads/f.json").exists());

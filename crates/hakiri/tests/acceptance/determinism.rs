@@ -35,8 +35,21 @@ fn data(seed: u64) -> (String, String, String) {
             u64::MAX - next(1_000_000), next(1_000), next(1_000), 1 + next(9), next(10), next(10), 1 + next(9), next(2) == 0, next(50), next(9_999),
             if next(20) == 0 { "\"text\"".to_owned() } else { next(100).to_string() }, items.join(",")
         ));
-        c.push_str(&format!("{},{},\"{}\n\",{}\n", next(10), if next(9) == 0 { String::new() } else { next(1 << 30).to_string() }, next(100), next(3) == 1));
-        p.push_str(&format!("{},k{},{}.{},{}\n", next(60), next(60), next(1_000), next(10_000_000), "x".repeat(next(300) as usize)));
+        c.push_str(&format!(
+            "{},{},\"{}\n\",{}\n",
+            next(10),
+            if next(9) == 0 { String::new() } else { next(1 << 30).to_string() },
+            next(100),
+            next(3) == 1
+        ));
+        p.push_str(&format!(
+            "{},k{},{}.{},{}\n",
+            next(60),
+            next(60),
+            next(1_000),
+            next(10_000_000),
+            "x".repeat(next(300) as usize)
+        ));
     }
     (j, c, p)
 }
@@ -84,16 +97,21 @@ fn artifact_bytes_do_not_depend_on_threads_batches_or_memory() {
 #[test]
 fn artifact_bytes_are_frozen() {
     // If this fails, the bytes of the store changed: that is a new writer policy (S7), not a new number here.
-    let all: String = build(1, &[]).into_iter().filter(|(f, _)| f.ends_with(".parquet")).map(|(f, h)| format!("{f} {h}\n")).collect();
+    let all: String =
+        build(1, &[]).into_iter().filter(|(f, _)| f.ends_with(".parquet")).map(|(f, h)| format!("{f} {h}\n")).collect();
     insta::with_settings!({ snapshot_path => "snapshots", prepend_module_to_snapshot => false }, { insta::assert_snapshot!("frozen_bytes", all) });
 }
 
 #[test]
 fn spilling_to_disk_gives_the_same_bytes() {
     // More than a sixteenth of the smallest budget, so that spool and sorter really spill.
-    let text: String = (0..400_000u64).map(|i| format!("{},{}\n", (i * 7_919) % 400_000, i.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect();
+    let text: String = (0..400_000u64)
+        .map(|i| format!("{},{}\n", (i * 7_919) % 400_000, i.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
+        .collect();
     let run = |memory: &str| {
-        let project = Project::new("[[pipeline]]\nid = \"f\"\ntables = [\"t\"]\nsource = { connector = \"file\", config = { path = \"t.csv\" } }\n[pipeline.table.t]\nprimary_key = [\"id\"]\n");
+        let project = Project::new(
+            "[[pipeline]]\nid = \"f\"\ntables = [\"t\"]\nsource = { connector = \"file\", config = { path = \"t.csv\" } }\n[pipeline.table.t]\nprimary_key = [\"id\"]\n",
+        );
         project.write("t.csv", format!("id,v\n{text}"));
         project.hakiri(&["run", "--tick", "2026-10-01T00:00:00Z", "--memory", memory]).expect(0);
         hashes(&project)

@@ -32,7 +32,12 @@ fn only_new_and_changed_files_are_read() {
     assert!(project.files().len() > files.len());
     assert_eq!(
         project.rows("select id, name from f_t order by id"),
-        [json!({"id": 1, "name": "ONE"}), json!({"id": 2, "name": "two"}), json!({"id": 3, "name": "three"}), json!({"id": 4, "name": "four"})]
+        [
+            json!({"id": 1, "name": "ONE"}),
+            json!({"id": 2, "name": "two"}),
+            json!({"id": 3, "name": "three"}),
+            json!({"id": 4, "name": "four"})
+        ]
     );
     verified_files(&project);
 }
@@ -105,7 +110,8 @@ fn malformed_rows_are_refused_or_counted_and_sampled() {
 
 #[test]
 fn a_transform_projects_and_filters_and_is_checked_before_the_run() {
-    let project = Project::new(&format!("{CSV}transform = \"select id, upper(name) as name from input where id > 1\"\n"));
+    let project =
+        Project::new(&format!("{CSV}transform = \"select id, upper(name) as name from input where id > 1\"\n"));
     project.write("data/a.csv", "id,name,secret\n1,one,x\n2,two,y\n");
     project.run();
     assert_eq!(project.rows("select * exclude (_hakiri_run) from f_t"), [json!({"id": 2, "name": "TWO"})]);

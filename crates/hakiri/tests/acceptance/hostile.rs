@@ -1,7 +1,7 @@
 //! What goes wrong, and that nothing is lost: a clear error with a code, and the store as it was.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
@@ -88,7 +88,8 @@ fn html_instead_of_json_is_said_so() {
 
 #[test]
 fn a_500_on_page_seven_commits_nothing_and_a_later_run_goes_on() {
-    let (project, api, turned) = api_that_turns(|page| (page == 7).then(|| Response::text(400, "application/json", "{\"message\":\"no\"}")));
+    let (project, api, turned) =
+        api_that_turns(|page| (page == 7).then(|| Response::text(400, "application/json", "{\"message\":\"no\"}")));
     project.hakiri(&["run"]).expect(1).says("HK0501");
     nothing_lost(&project, "api_items", 900);
     turned.store(false, Ordering::SeqCst);
@@ -113,10 +114,8 @@ fn a_500_that_passes_is_waited_out() {
 fn a_body_that_ends_early_is_not_taken_for_the_end() {
     let left = std::sync::atomic::AtomicUsize::new(1);
     let (project, _api, _) = api_that_turns(move |page| {
-        (page == 3 && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok()).then(|| Response {
-            cut_after: Some(10),
-            ..Response::json(&json!({"data": [{"id": 1}]}))
-        })
+        (page == 3 && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok())
+            .then(|| Response { cut_after: Some(10), ..Response::json(&json!({"data": [{"id": 1}]})) })
     });
     project.run();
     nothing_lost(&project, "api_items", 900);
@@ -138,7 +137,10 @@ fn a_column_that_changes_type_at_row_100_001_widens_and_keeps_every_value() {
     text.push_str("100000,not a number\n");
     project.write("data/a.csv", &text);
     project.run();
-    assert_eq!(project.rows("select v from f_t where id in (7, 100000) order by id"), [json!({"v": "7"}), json!({"v": "not a number"})]);
+    assert_eq!(
+        project.rows("select v from f_t where id in (7, 100000) order by id"),
+        [json!({"v": "7"}), json!({"v": "not a number"})]
+    );
     assert_eq!(project.number("select count(*) from f_t"), 100_001);
 }
 
@@ -195,7 +197,10 @@ fn a_catalog_that_is_none_is_refused() {
     for name in ["catalog.sqlite-wal", "catalog.sqlite-shm"] {
         let _ = std::fs::remove_file(project.path().join(".hakiri").join(name));
     }
-    project.write(".hakiri/catalog.sqlite", "this is not a database, and it is long enough to be read as a header of one ".repeat(20));
+    project.write(
+        ".hakiri/catalog.sqlite",
+        "this is not a database, and it is long enough to be read as a header of one ".repeat(20),
+    );
     project.hakiri(&["run"]).expect(1).says("HK0206");
 }
 
@@ -206,7 +211,12 @@ fn two_runs_of_one_pipeline_at_once_are_one_run_and_one_refusal() {
         paged((0..50).map(|i| json!({"id": i})).collect(), 5)(request)
     });
     let project = Project::new(&manifest(&api.url, ""));
-    let mut first = project.command(&["run"]).stderr(std::process::Stdio::null()).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut first = project
+        .command(&["run"])
+        .stderr(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
     while api.count() == 0 {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }

@@ -37,12 +37,15 @@ fn github_is_data_issues_come_without_pull_requests() {
             ("/repos/octo/hello/issues", 1) => vec![issue(1, false), issue(2, true)],
             ("/repos/octo/hello/issues", 2) => vec![issue(3, false)],
             ("/repos/octo/hello/pulls", 1) => vec![issue(2, false)],
-            (_, 1) => vec![json!({"id": 5, "updated_at": "2026-01-02T00:00:00Z", "created_at": "2026-01-02T00:00:00Z", "body": "hi"})],
+            (_, 1) => vec![
+                json!({"id": 5, "updated_at": "2026-01-02T00:00:00Z", "created_at": "2026-01-02T00:00:00Z", "body": "hi"}),
+            ],
             _ => vec![],
         };
         let mut response = Response::json(&json!(data));
         if request.path.ends_with("/issues") && page == 1 {
-            response = response.header("link", &format!("<http://{}{}?page=2>; rel=\"next\"", request.headers["host"], request.path));
+            response = response
+                .header("link", &format!("<http://{}{}?page=2>; rel=\"next\"", request.headers["host"], request.path));
         }
         response
     });
@@ -51,7 +54,10 @@ fn github_is_data_issues_come_without_pull_requests() {
         api.url
     ));
     with_secrets(&project, &["run"]).expect(0);
-    assert_eq!(project.rows("select number from gh_issues order by number"), [json!({"number": 1}), json!({"number": 3})]);
+    assert_eq!(
+        project.rows("select number from gh_issues order by number"),
+        [json!({"number": 1}), json!({"number": 3})]
+    );
     assert_eq!(project.number("select count(*) from gh_pull_requests"), 1);
     assert_eq!(project.number("select count(*) from gh_comments"), 1);
     assert_eq!(project.number("select count(*) from gh_releases"), 1);
@@ -73,7 +79,9 @@ fn a_payments_api_is_connected_by_its_manifest_alone() {
         let after = request.query.get("starting_after").map_or(0, |a| a[3..].parse::<usize>().unwrap());
         let page = |records: Vec<Value>| {
             let more = records.len() > after + 2;
-            Response::json(&json!({"object": "list", "data": records.into_iter().skip(after).take(2).collect::<Vec<_>>(), "has_more": more}))
+            Response::json(
+                &json!({"object": "list", "data": records.into_iter().skip(after).take(2).collect::<Vec<_>>(), "has_more": more}),
+            )
         };
         match request.path.as_str() {
             "/customers" => page((1..=5).map(|i| json!({"id": format!("cu_{i}"), "created": 1_700_000_000 + i, "address": {"city": "Kyoto"}})).collect()),
@@ -97,7 +105,10 @@ fn a_payments_api_is_connected_by_its_manifest_alone() {
     with_secrets(&project, &["run", "--tick", "2026-10-02T00:00:00Z"]).expect(0);
     let log = api.log.lock().unwrap();
     let bound = log[asked..].iter().find(|r| r.path == "/invoices").unwrap().query.get("created[gte]").cloned();
-    assert!(bound.is_some_and(|b| b.parse::<i64>().unwrap() <= 1_700_000_005), "the second run asks from the cursor on");
+    assert!(
+        bound.is_some_and(|b| b.parse::<i64>().unwrap() <= 1_700_000_005),
+        "the second run asks from the cursor on"
+    );
 }
 
 #[test]
@@ -107,7 +118,9 @@ fn a_graphql_api_is_connected_by_its_manifest_alone() {
         let body: Value = serde_json::from_str(&request.body).unwrap();
         let after = body["variables"].get("after").map_or(0, |a| a.as_str().unwrap().parse::<usize>().unwrap());
         let edges: Vec<Value> = (after..after + 2).map(|i| json!({"node": {"id": format!("i{i}"), "title": "t", "updatedAt": "2026-01-01T00:00:00Z", "labels": [{"name": "bug"}]}})).collect();
-        Response::json(&json!({"data": {"issues": {"edges": edges, "pageInfo": {"endCursor": (after + 2).to_string(), "hasNextPage": after + 2 < 6}}}}))
+        Response::json(
+            &json!({"data": {"issues": {"edges": edges, "pageInfo": {"endCursor": (after + 2).to_string(), "hasNextPage": after + 2 < 6}}}}),
+        )
     });
     let project = Project::new("");
     project.write("pipelines/tracker.toml", example("graphql-like", &api.url));
@@ -159,7 +172,13 @@ fn private_addresses_are_refused_unless_allowed_and_no_proxy_is_taken_from_the_e
 
     let proxy = Api::start(|_| Response::text(200, "text/plain", "proxied"));
     let project = Project::new(&manifest(&api.url, ""));
-    let ran = project.command(&["run"]).env("http_proxy", &proxy.url).env("HTTP_PROXY", &proxy.url).env("ALL_PROXY", &proxy.url).output().unwrap();
+    let ran = project
+        .command(&["run"])
+        .env("http_proxy", &proxy.url)
+        .env("HTTP_PROXY", &proxy.url)
+        .env("ALL_PROXY", &proxy.url)
+        .output()
+        .unwrap();
     assert!(ran.status.success());
     assert_eq!(proxy.count(), 0);
 }
@@ -178,5 +197,8 @@ fn parents_and_children_are_one_step_and_missing_children_are_skipped() {
     let more = "[pipeline.source.config.resources.lines]\npath = \"/items/{items.id}/lines\"\nrecords = \"data\"\nprimary_key = [\"item\", \"n\"]\ninclude = { item = \"id\" }\nskip_status = [404]\n";
     let project = Project::new(&manifest(&api.url, more));
     project.run();
-    assert_eq!(project.rows("select item, n from api_lines order by n"), [json!({"item": "a/b", "n": 1}), json!({"item": "a/b", "n": 2})]);
+    assert_eq!(
+        project.rows("select item, n from api_lines order by n"),
+        [json!({"item": "a/b", "n": 1}), json!({"item": "a/b", "n": 2})]
+    );
 }

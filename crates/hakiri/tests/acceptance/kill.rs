@@ -32,7 +32,12 @@ fn kill_loop(project: &Project, mut grow: impl FnMut(u64), seed: u64) -> u64 {
     let whole = u64::try_from(started.elapsed().as_millis()).unwrap();
     while killed < rounds() {
         grow(killed);
-        let mut child = project.command(&["run"]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+        let mut child = project
+            .command(&["run"])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
         std::thread::sleep(Duration::from_millis(random.below(whole + whole / 4 + 1)));
         child.kill().unwrap();
         let status = child.wait().unwrap();
@@ -55,7 +60,8 @@ fn no_strays_after_gc(project: &Project) {
     project.hakiri(&["gc", "--grace", "0s"]).expect(0);
     let named = verified_files(project);
     let derived = |f: &str| f.ends_with("/schema.json") || f.ends_with("/schema-history.jsonl");
-    let left: Vec<String> = project.files().into_iter().filter(|f| !derived(f) && !named.contains(f) && !f.contains("/cursor-")).collect();
+    let left: Vec<String> =
+        project.files().into_iter().filter(|f| !derived(f) && !named.contains(f) && !f.contains("/cursor-")).collect();
     assert_eq!(left, Vec::<String>::new(), "strays");
     assert_eq!(files_below(&project.store().join("steps"), &project.store()), Vec::<String>::new(), "results of steps");
     assert_eq!(files_below(&project.path().join(".hakiri/tmp"), project.path()).len(), 0, "temporary files");
@@ -73,7 +79,10 @@ fn kill_loop_csv() {
         &project,
         |round| {
             last = round + 1;
-            project.write(&format!("data/{last}.csv"), format!("id,n,name\n{}", rows(5_000 + round * 100, 5_100 + round * 100)));
+            project.write(
+                &format!("data/{last}.csv"),
+                format!("id,n,name\n{}", rows(5_000 + round * 100, 5_100 + round * 100)),
+            );
         },
         1,
     );

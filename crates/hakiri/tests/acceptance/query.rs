@@ -2,11 +2,13 @@
 
 use serde_json::json;
 
-use crate::support::api::{Api, Response, manifest};
 use crate::support::Project;
+use crate::support::api::{Api, Response, manifest};
 
 fn project() -> Project {
-    let project = Project::new("[[pipeline]]\nid = \"f\"\ntables = [\"t\"]\nsource = { connector = \"file\", config = { path = \"data/*\" } }\n[pipeline.table.t]\nprimary_key = [\"id\"]\n");
+    let project = Project::new(
+        "[[pipeline]]\nid = \"f\"\ntables = [\"t\"]\nsource = { connector = \"file\", config = { path = \"data/*\" } }\n[pipeline.table.t]\nprimary_key = [\"id\"]\n",
+    );
     project.write("data/a.jsonl", "{\"id\":1,\"big\":9223372036854775807,\"d\":12345678901234567890.05,\"at\":\"2026-01-01T00:00:00Z\",\"s\":\"a,\\\"b\\\"\"}\n{\"id\":2,\"s\":\"\"}\n");
     project.run();
     project
@@ -17,7 +19,10 @@ fn artifact_every_format_prints_exact_values() {
     let project = project();
     let sql = "select id, big, d, at, s from f_t order by id";
     let print = |format: &str| project.hakiri(&["query", "--format", format, sql]).expect(0).stdout;
-    assert_eq!(print("csv"), "id,big,d,at,s\n1,9223372036854775807,12345678901234567890.05,2026-01-01T00:00:00Z,\"a,\"\"b\"\"\"\n2,,,,\"\"\n");
+    assert_eq!(
+        print("csv"),
+        "id,big,d,at,s\n1,9223372036854775807,12345678901234567890.05,2026-01-01T00:00:00Z,\"a,\"\"b\"\"\"\n2,,,,\"\"\n"
+    );
     let line = "{\"id\":1,\"big\":9223372036854775807,\"d\":12345678901234567890.05,\"at\":\"2026-01-01T00:00:00Z\",\"s\":\"a,\\\"b\\\"\"}";
     assert_eq!(print("ndjson").lines().next().unwrap(), line);
     assert!(print("json").starts_with('['));
@@ -29,7 +34,13 @@ fn artifact_every_format_prints_exact_values() {
 #[test]
 fn queries_only_read() {
     let project = project();
-    for sql in ["drop table f_t", "create table x as select 1", "insert into f_t values (1)", "set a.b = 1", "select 1; select 2"] {
+    for sql in [
+        "drop table f_t",
+        "create table x as select 1",
+        "insert into f_t values (1)",
+        "set a.b = 1",
+        "select 1; select 2",
+    ] {
         project.hakiri(&["query", sql]).expect(2).says("HK0803");
     }
     for sql in ["copy f_t to 'x.csv'", "create external table x stored as csv location '/etc/passwd'"] {
@@ -48,7 +59,9 @@ fn a_store_is_queried_without_its_catalog() {
     let store = project.store();
     let elsewhere = Project::new("");
     std::fs::remove_file(elsewhere.path().join("hakiri.toml")).unwrap();
-    let ran = elsewhere.hakiri(&["query", "--store", store.to_str().unwrap(), "--format", "json", "select count(*) as n from f_t"]).expect(0);
+    let ran = elsewhere
+        .hakiri(&["query", "--store", store.to_str().unwrap(), "--format", "json", "select count(*) as n from f_t"])
+        .expect(0);
     assert_eq!(ran.json(), json!([{"n": 2}]));
 }
 
@@ -57,20 +70,35 @@ fn an_incremental_api_is_merged_by_key_and_children_follow_their_parent() {
     let version = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(1));
     let now = version.clone();
     let api = Api::start(move |request| {
-        let first = vec![json!({"id": 1, "at": "2026-01-01T00:00:00Z", "v": "old", "lines": [{"n": 1}, {"n": 2}]}), json!({"id": 2, "at": "2026-01-01T00:00:00Z", "v": "same", "lines": [{"n": 9}]})];
+        let first = vec![
+            json!({"id": 1, "at": "2026-01-01T00:00:00Z", "v": "old", "lines": [{"n": 1}, {"n": 2}]}),
+            json!({"id": 2, "at": "2026-01-01T00:00:00Z", "v": "same", "lines": [{"n": 9}]}),
+        ];
         let second = vec![json!({"id": 1, "at": "2026-02-01T00:00:00Z", "v": "new", "lines": [{"n": 3}]})];
         let all = if now.load(std::sync::atomic::Ordering::SeqCst) == 1 { first } else { second };
         let page = request.query.get("page").map_or(1, |p| p.parse().unwrap());
         Response::json(&json!({"data": if page == 1 { all } else { vec![] }}))
     });
-    let project = Project::new(&manifest(&api.url, "incremental = { param = \"since\", field = \"at\" }\nchildren = [\"lines\"]\n"));
+    let project = Project::new(&manifest(
+        &api.url,
+        "incremental = { param = \"since\", field = \"at\" }\nchildren = [\"lines\"]\n",
+    ));
     project.hakiri(&["run", "--tick", "2026-01-15T00:00:00Z"]).expect(0);
     version.store(2, std::sync::atomic::Ordering::SeqCst);
     project.hakiri(&["run", "--tick", "2026-02-15T00:00:00Z"]).expect(0);
-    assert_eq!(project.rows("select id, v from api_items order by id"), [json!({"id": 1, "v": "new"}), json!({"id": 2, "v": "same"})]);
-    assert_eq!(project.rows("select items_id, n from api_items_lines order by items_id, n"), [json!({"items_id": 1, "n": 3}), json!({"items_id": 2, "n": 9})]);
+    assert_eq!(
+        project.rows("select id, v from api_items order by id"),
+        [json!({"id": 1, "v": "new"}), json!({"id": 2, "v": "same"})]
+    );
+    assert_eq!(
+        project.rows("select items_id, n from api_items_lines order by items_id, n"),
+        [json!({"items_id": 1, "n": 3}), json!({"items_id": 2, "n": 9})]
+    );
     let since = api.log.lock().unwrap().iter().filter_map(|r| r.query.get("since").cloned()).collect::<Vec<_>>();
-    assert!(since.iter().any(|s| s.starts_with("2026-01-14T23:5")), "the lower bound is the last tick less the lag: {since:?}");
+    assert!(
+        since.iter().any(|s| s.starts_with("2026-01-14T23:5")),
+        "the lower bound is the last tick less the lag: {since:?}"
+    );
 }
 
 #[test]

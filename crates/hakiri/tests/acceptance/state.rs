@@ -10,7 +10,8 @@ fn api() -> Api {
         let since = request.query.get("since").cloned().unwrap_or_default();
         let all = (1..=9).map(|i| json!({"id": i, "at": format!("2026-0{i}-01T00:00:00Z")}));
         let page = request.query.get("page").map_or(1, |p| p.parse::<usize>().unwrap());
-        let data: Vec<_> = if page == 1 { all.filter(|r| r["at"].as_str().unwrap() >= since.as_str()).collect() } else { vec![] };
+        let data: Vec<_> =
+            if page == 1 { all.filter(|r| r["at"].as_str().unwrap() >= since.as_str()).collect() } else { vec![] };
         Response::json(&json!({ "data": data }))
     })
 }
@@ -79,9 +80,13 @@ fn moved_pipelines_and_tables_keep_cursor_and_rows() {
     let project = Project::new(&manifest(&api.url, MORE));
     project.hakiri(&["run", "--tick", "2026-10-01T00:00:00Z"]).expect(0);
     let renamed = manifest(&api.url, MORE).replace("id = \"api\"", "id = \"shop\"");
-    project.manifest(&format!("moved = [{{ from = \"api\", to = \"shop\" }}]\n{renamed}").replacen("moved", "moved", 1));
+    project
+        .manifest(&format!("moved = [{{ from = \"api\", to = \"shop\" }}]\n{renamed}").replacen("moved", "moved", 1));
     // `moved` is a top-level key: it has to stand above the first table.
-    project.write("hakiri.toml", format!("moved = [{{ from = \"api\", to = \"shop\" }}]\n[project]\nname = \"test\"\n{renamed}"));
+    project.write(
+        "hakiri.toml",
+        format!("moved = [{{ from = \"api\", to = \"shop\" }}]\n[project]\nname = \"test\"\n{renamed}"),
+    );
     let plan = project.hakiri(&["plan", "--json"]).expect(0).json();
     assert_eq!(plan["left_behind"], json!(["api"]));
     assert_eq!(read(&project), 0, "the cursor came along");

@@ -15,16 +15,10 @@ async fn without_a_key_new_files_add_rows_and_a_changed_one_replaces_all() {
     let world = World::new();
     world.put("d/a.csv", "id\n1\n").put("d/b.csv", "id\n2\n");
     let first = world.run(config()).await.unwrap();
-    assert_eq!(
-        (first.rows.as_slice(), first.replaces),
-        (["id=1".to_owned(), "id=2".to_owned()].as_slice(), false)
-    );
+    assert_eq!((first.rows.as_slice(), first.replaces), (["id=1".to_owned(), "id=2".to_owned()].as_slice(), false));
 
     let same = world.after(config(), first.cursor.clone()).await.unwrap();
-    assert_eq!(
-        (same.rows.len(), same.replaces, same.step.as_str()),
-        (0, false, "t: 0 of 2 files")
-    );
+    assert_eq!((same.rows.len(), same.replaces, same.step.as_str()), (0, false, "t: 0 of 2 files"));
     assert_eq!(same.cursor, first.cursor);
     assert_eq!(same.progress, Progress::default());
 
@@ -88,30 +82,18 @@ async fn on_missing_delete_replaces_without_a_key_and_never_by_an_empty_folder()
     let first = world.run(config()).await.unwrap();
     remove(&world.path("d/b.csv"));
     let second = world.after(config(), first.cursor.clone()).await.unwrap();
-    assert_eq!(
-        (second.rows.clone(), second.replaces, second.notes.len()),
-        (vec!["id=1".to_owned()], true, 1)
-    );
+    assert_eq!((second.rows.clone(), second.replaces, second.notes.len()), (vec!["id=1".to_owned()], true, 1));
     remove(&world.path("d/a.csv"));
-    assert_eq!(
-        world.after(config(), second.cursor).await.unwrap_err().code(),
-        Code::FileNotFound
-    );
+    assert_eq!(world.after(config(), second.cursor).await.unwrap_err().code(), Code::FileNotFound);
     world.put("d/a.csv", "id\n1\n");
     world.key = vec!["id".into()];
-    assert_eq!(
-        world.after(config(), first.cursor).await.unwrap_err().code(),
-        Code::ManifestValue
-    );
+    assert_eq!(world.after(config(), first.cursor).await.unwrap_err().code(), Code::ManifestValue);
     assert_eq!(
         world.run(config()).await.unwrap_err().code(),
         Code::ManifestValue,
         "told at once, not at the second run"
     );
-    assert!(
-        world.plan(config(), Window::Everything).await.is_ok(),
-        "a replacement deletes by itself"
-    );
+    assert!(world.plan(config(), Window::Everything).await.is_ok(), "a replacement deletes by itself");
 }
 
 #[tokio::test]
@@ -136,11 +118,7 @@ async fn a_file_that_changes_between_plan_and_read_is_an_error_that_may_pass() {
         ("a.csv", b"id\n1\n", b"id\n1\n\"half a ro"),
         ("a.jsonl", b"{}\n", b"{}\n{}\n"),
         ("a.json", b"[{}]", b"[{}"),
-        (
-            "a.parquet",
-            &super::formats::parquet_file(3),
-            &super::formats::parquet_file(4),
-        ),
+        ("a.parquet", &super::formats::parquet_file(3), &super::formats::parquet_file(4)),
         ("a.parquet", &super::formats::parquet_file(3), b"x"),
     ] {
         let world = World::new();
@@ -150,10 +128,7 @@ async fn a_file_that_changes_between_plan_and_read_is_an_error_that_may_pass() {
         world.put(name, after);
         let (given, e) = world.read(&connector, step.clone(), window.clone()).await;
         let e = e.unwrap();
-        assert_eq!(
-            (e.code(), e.kind(), e.place()),
-            (Code::SourceChanged, hakiri_core::Kind::Transient, Some(name))
-        );
+        assert_eq!((e.code(), e.kind(), e.place()), (Code::SourceChanged, hakiri_core::Kind::Transient, Some(name)));
         assert!(given.cursor.is_none());
         remove(&world.path(name));
         let (_, e) = world.read(&connector, step, window).await;
@@ -169,16 +144,10 @@ async fn the_plan_holds_what_is_read_and_not_what_stays() {
     }
     let first = world.run(config()).await.unwrap();
     world.put("d/99.csv", "id\n99\n");
-    let (_, step) = world
-        .plan(config(), Window::After { position: first.cursor })
-        .await
-        .unwrap();
+    let (_, step) = world.plan(config(), Window::After { position: first.cursor }).await.unwrap();
     assert_eq!(step.name, "t: 1 of 31 files");
     assert_eq!(step.source["files"].as_array().unwrap().len(), 1);
     assert_eq!(step.source["files"][0]["path"], "d/99.csv");
     assert!(step.source.to_string().len() < 300, "{}", step.source);
-    assert!(
-        !step.source.to_string().contains(world.dir.path().to_str().unwrap()),
-        "no path of the machine in a plan"
-    );
+    assert!(!step.source.to_string().contains(world.dir.path().to_str().unwrap()), "no path of the machine in a plan");
 }

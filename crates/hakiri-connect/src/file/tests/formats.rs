@@ -11,15 +11,9 @@ use super::*;
 
 pub(super) fn parquet_file(rows: i64) -> Vec<u8> {
     let id: ArrayRef = Arc::new((0..rows).collect::<Int64Array>());
-    let name: ArrayRef = Arc::new(
-        (0..rows)
-            .map(|i| (i % 3 != 0).then(|| format!("n{i}")))
-            .collect::<StringArray>(),
-    );
+    let name: ArrayRef = Arc::new((0..rows).map(|i| (i % 3 != 0).then(|| format!("n{i}"))).collect::<StringArray>());
     let batch = RecordBatch::try_from_iter([("id", id), ("name", name)]).unwrap();
-    let properties = WriterProperties::builder()
-        .set_max_row_group_row_count(Some(40))
-        .build();
+    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(40)).build();
     let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
     writer.write(&batch).unwrap();
     writer.into_inner().unwrap()
@@ -49,15 +43,7 @@ async fn every_text_format_reads_the_same_under_every_compression() {
             let size = packed.len() as u64;
             let given = world.rows(&name, packed).await.unwrap();
             assert_eq!(given.rows, rows, "{name}");
-            assert_eq!(
-                given.progress,
-                Progress {
-                    requests: 1,
-                    bytes: size,
-                    bytes_total: size
-                },
-                "{name}"
-            );
+            assert_eq!(given.progress, Progress { requests: 1, bytes: size, bytes_total: size }, "{name}");
             assert!(given.rejected.is_empty() && given.cursor.is_some());
         }
     }
@@ -92,18 +78,10 @@ async fn csv_options() {
         (json!({"delimiter": ";"}), "a;b\n1,5;2\n", &["a=1,5|b=2"]),
         (json!({"quote": "'"}), "a,b\n'1,5',\"\n", &["a=1,5|b=\""]),
         (json!({"quote": ""}), "a,b\n\"1,2\"\n", &["a=\"1|b=2\""]),
-        (
-            json!({"header": false}),
-            "1,2\n3,4\n",
-            &["column_1=1|column_2=2", "column_1=3|column_2=4"],
-        ),
+        (json!({"header": false}), "1,2\n3,4\n", &["column_1=1|column_2=2", "column_1=3|column_2=4"]),
         (json!({"header": false, "columns": ["x", "y"]}), "1,2\n", &["x=1|y=2"]),
         (json!({"columns": ["x", "y"]}), "a,a\n1,2\n", &["x=1|y=2"]),
-        (
-            json!({"null_values": ["NA", "\\N"]}),
-            "a,b,c,d\nNA,\"NA\",,\\N\n",
-            &["a=∅|b=NA|c=|d=∅"],
-        ),
+        (json!({"null_values": ["NA", "\\N"]}), "a,b,c,d\nNA,\"NA\",,\\N\n", &["a=∅|b=NA|c=|d=∅"]),
     ];
     for (mut config, content, rows) in cases {
         let world = World::new();
@@ -113,14 +91,7 @@ async fn csv_options() {
     }
     let world = World::new();
     world.put("x.csv", b"a\ncaf\xe9\n");
-    assert_eq!(
-        world
-            .run(json!({"path": "x.csv", "encoding": "latin1"}))
-            .await
-            .unwrap()
-            .rows,
-        ["a=café"]
-    );
+    assert_eq!(world.run(json!({"path": "x.csv", "encoding": "latin1"})).await.unwrap().rows, ["a=café"]);
 }
 
 #[tokio::test]
@@ -128,16 +99,8 @@ async fn json_documents() {
     let cases: [(Value, &str, &[&str]); 7] = [
         (json!({}), "{\"a\": {\"b\": 1}}", &["{\"a\": {\"b\": 1}}"]),
         (json!({}), "\u{feff} \n []", &[]),
-        (
-            json!({"records": "data"}),
-            "{\"n\": 2, \"data\": [{\"a\":1}], \"z\": [[1]]}",
-            &["{\"a\":1}"],
-        ),
-        (
-            json!({"records": "d.e"}),
-            "{\"d\": {\"x\": [], \"e\": [{\"a\":\"]}\"}]}}",
-            &["{\"a\":\"]}\"}"],
-        ),
+        (json!({"records": "data"}), "{\"n\": 2, \"data\": [{\"a\":1}], \"z\": [[1]]}", &["{\"a\":1}"]),
+        (json!({"records": "d.e"}), "{\"d\": {\"x\": [], \"e\": [{\"a\":\"]}\"}]}}", &["{\"a\":\"]}\"}"]),
         (
             json!({}),
             "[{\"big\": 12345678901234567890123.450, \"e\": \"\\u00e9é\"}]",
@@ -150,11 +113,7 @@ async fn json_documents() {
         let world = World::new();
         world.put("x.json", content);
         config["path"] = json!("x.json");
-        assert_eq!(
-            world.run(config.clone()).await.unwrap().rows,
-            rows,
-            "{config} {content}"
-        );
+        assert_eq!(world.run(config.clone()).await.unwrap().rows, rows, "{config} {content}");
     }
 }
 
@@ -165,20 +124,10 @@ async fn parquet_keeps_its_types() {
     let size = bytes.len() as u64;
     let given = world.rows("x.parquet", bytes).await.unwrap();
     assert_eq!(given.rows.len(), 100);
-    assert_eq!(
-        (given.rows[0].as_str(), given.rows[99].as_str()),
-        ("id=0|name=∅", "id=99|name=∅")
-    );
+    assert_eq!((given.rows[0].as_str(), given.rows[99].as_str()), ("id=0|name=∅", "id=99|name=∅"));
     assert_eq!(given.rows[50], "id=50|name=n50");
     assert_eq!(given.batches, 3, "one per row group");
-    assert_eq!(
-        given.progress,
-        Progress {
-            requests: 1,
-            bytes: size,
-            bytes_total: size
-        }
-    );
+    assert_eq!(given.progress, Progress { requests: 1, bytes: size, bytes_total: size });
 }
 
 #[tokio::test]
@@ -193,13 +142,7 @@ async fn the_rows_do_not_depend_on_the_batch_size() {
             jsonl.push_str("nonsense\n");
         }
     }
-    let json = format!(
-        "[{}]",
-        (0..500)
-            .map(|i| format!("{{\"id\":{i}}}"))
-            .collect::<Vec<_>>()
-            .join(",")
-    );
+    let json = format!("[{}]", (0..500).map(|i| format!("{{\"id\":{i}}}")).collect::<Vec<_>>().join(","));
     for (name, content) in [
         ("x.csv", csv.into_bytes()),
         ("x.jsonl", jsonl.into_bytes()),
@@ -222,10 +165,7 @@ async fn the_rows_do_not_depend_on_the_batch_size() {
 #[tokio::test]
 async fn batches_are_bounded_by_bytes_too() {
     let cell = "x".repeat(3 << 20);
-    let given = World::new()
-        .rows("x.csv", format!("a\n{cell}\n{cell}\n{cell}\n{cell}\n"))
-        .await
-        .unwrap();
+    let given = World::new().rows("x.csv", format!("a\n{cell}\n{cell}\n{cell}\n{cell}\n")).await.unwrap();
     assert_eq!((given.rows.len(), given.batches), (4, 2));
 }
 
@@ -244,10 +184,7 @@ async fn each_file_of_a_table_has_its_own_columns_and_files_are_read_in_order() 
     let given = world.run(json!({"path": "d/**/c.csv"})).await.unwrap();
     assert_eq!(given.rows, ["a=no"]);
     world.put("d/[1].csv", "a\nbracket\n");
-    assert_eq!(
-        world.run(json!({"path": "d/[1].csv"})).await.unwrap().rows,
-        ["a=bracket"]
-    );
+    assert_eq!(world.run(json!({"path": "d/[1].csv"})).await.unwrap().rows, ["a=bracket"]);
 }
 
 #[tokio::test]
@@ -258,20 +195,10 @@ async fn discover_and_probe() {
     let connector = FileConnector::new(crate::registry::parse_config("file", &config).unwrap()).unwrap();
     let tables = connector.discover(&world.context()).await.unwrap();
     assert_eq!(tables.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
-    assert!(
-        tables
-            .iter()
-            .all(|t| t.cursor_kind == Some(CursorKind::Opaque) && !t.any_name)
-    );
-    assert_eq!(
-        connector.probe(&world.context()).await.unwrap(),
-        "2 tables, 2 files, 6 bytes"
-    );
+    assert!(tables.iter().all(|t| t.cursor_kind == Some(CursorKind::Opaque) && !t.any_name));
+    assert_eq!(connector.probe(&world.context()).await.unwrap(), "2 tables, 2 files, 6 bytes");
     remove(&world.path("a.csv"));
-    assert_eq!(
-        connector.probe(&world.context()).await.unwrap_err().code(),
-        Code::FileNotFound
-    );
+    assert_eq!(connector.probe(&world.context()).await.unwrap_err().code(), Code::FileNotFound);
 }
 
 proptest! {

@@ -21,16 +21,9 @@ fn is(code: Code, place: &str) -> (Code, String) {
 #[tokio::test]
 async fn compressed_files_that_end_early_or_are_damaged() {
     let content: String = (-1..20_000).map(|i| format!("{i},{}\n", i * 7919 % 1000)).collect();
-    for (name, packed) in [
-        ("x.csv.gz", gzip(content.as_bytes())),
-        ("x.csv.zst", zstandard(content.as_bytes())),
-    ] {
+    for (name, packed) in [("x.csv.gz", gzip(content.as_bytes())), ("x.csv.zst", zstandard(content.as_bytes()))] {
         for cut in [packed.len() - 1, packed.len() - 5, packed.len() / 2, 5, 1, 0] {
-            assert_eq!(
-                error(name, &packed[..cut]).await,
-                is(Code::FileTruncated, name),
-                "{name} cut at {cut}"
-            );
+            assert_eq!(error(name, &packed[..cut]).await, is(Code::FileTruncated, name), "{name} cut at {cut}");
         }
         assert_eq!(error(name, content.as_bytes()).await, is(Code::FileMalformed, name));
     }
@@ -43,42 +36,24 @@ async fn compressed_files_that_end_early_or_are_damaged() {
 #[tokio::test]
 async fn rows_that_cannot_be_used_are_rejected_with_their_line() {
     let given = World::new()
-        .rows(
-            "x.csv",
-            b"a,b\r\n1,2\r\n\r\n3\r\n\"x\r\ny\",5\r\n6,7,8\r\n9,\xff\r\n10,11\r\n",
-        )
+        .rows("x.csv", b"a,b\r\n1,2\r\n\r\n3\r\n\"x\r\ny\",5\r\n6,7,8\r\n9,\xff\r\n10,11\r\n")
         .await
         .unwrap();
     assert_eq!(given.rows, ["a=1|b=2", "a=x\r\ny|b=5", "a=10|b=11"]);
     assert_eq!(
         given.rejected,
         [
-            (
-                Code::FileMalformed,
-                "x.csv:4: the row has 1 cells, the file has 2 columns".to_owned()
-            ),
-            (
-                Code::FileMalformed,
-                "x.csv:7: the row has 3 cells, the file has 2 columns".to_owned()
-            ),
-            (
-                Code::FileEncoding,
-                "x.csv:8: column 2 of the row is not valid UTF-8".to_owned()
-            ),
+            (Code::FileMalformed, "x.csv:4: the row has 1 cells, the file has 2 columns".to_owned()),
+            (Code::FileMalformed, "x.csv:7: the row has 3 cells, the file has 2 columns".to_owned()),
+            (Code::FileEncoding, "x.csv:8: column 2 of the row is not valid UTF-8".to_owned()),
         ]
     );
-    let given = World::new()
-        .rows("x.jsonl", b"{\"a\":1}\r\n\n[1]\n{\"a\":\n\xff\n{} {}\n \n{\"a\":2}")
-        .await
-        .unwrap();
+    let given = World::new().rows("x.jsonl", b"{\"a\":1}\r\n\n[1]\n{\"a\":\n\xff\n{} {}\n \n{\"a\":2}").await.unwrap();
     assert_eq!(given.rows, ["{\"a\":1}", "{\"a\":2}"]);
     assert_eq!(
         given.rejected,
         [
-            (
-                Code::FileMalformed,
-                "x.jsonl:3: the line is JSON, but not an object".to_owned()
-            ),
+            (Code::FileMalformed, "x.jsonl:3: the line is JSON, but not an object".to_owned()),
             (Code::FileMalformed, "x.jsonl:4: the line is not valid JSON".to_owned()),
             (Code::FileEncoding, "x.jsonl:5: the line is not valid UTF-8".to_owned()),
             (Code::FileMalformed, "x.jsonl:6: the line is not valid JSON".to_owned()),
@@ -86,13 +61,7 @@ async fn rows_that_cannot_be_used_are_rejected_with_their_line() {
     );
     let given = World::new().rows("x.json", "[{\"a\":1}, 2, {}]").await.unwrap();
     assert_eq!(given.rows, ["{\"a\":1}", "{}"]);
-    assert_eq!(
-        given.rejected,
-        [(
-            Code::FileMalformed,
-            "x.json, record 2: the record is not an object".to_owned()
-        )]
-    );
+    assert_eq!(given.rejected, [(Code::FileMalformed, "x.json, record 2: the record is not an object".to_owned())]);
 }
 
 #[tokio::test]
@@ -100,19 +69,10 @@ async fn csv_files_that_fail_as_a_whole() {
     assert_eq!(error("x.csv", "a,b,a\n").await, is(Code::FileHeader, "x.csv:1"));
     assert_eq!(error("x.csv", "\n\na,,b\n").await, is(Code::FileHeader, "x.csv:3"));
     assert_eq!(error("x.csv", b"a,\xff\n").await, is(Code::FileEncoding, "x.csv:1"));
-    assert_eq!(
-        error("x.csv", b"\xff\xfea\0,\0b\0").await,
-        is(Code::FileEncoding, "x.csv")
-    );
-    assert_eq!(
-        error("x.csv", "a,b\n1,2\n3,\"never closed\n5,6\n7,8\n").await,
-        is(Code::FileMalformed, "x.csv:3")
-    );
+    assert_eq!(error("x.csv", b"\xff\xfea\0,\0b\0").await, is(Code::FileEncoding, "x.csv"));
+    assert_eq!(error("x.csv", "a,b\n1,2\n3,\"never closed\n5,6\n7,8\n").await, is(Code::FileMalformed, "x.csv:3"));
     let given = World::new().rows("x.csv", "").await.unwrap();
-    assert_eq!(
-        (given.rows.len(), given.notes),
-        (0, vec!["`x.csv` is empty".to_owned()])
-    );
+    assert_eq!((given.rows.len(), given.notes), (0, vec!["`x.csv` is empty".to_owned()]));
 }
 
 #[tokio::test]
@@ -130,10 +90,7 @@ async fn json_documents_that_fail_as_a_whole() {
     ] {
         assert_eq!(error("x.json", content).await, is(code, place), "{content}");
     }
-    assert_eq!(
-        error("x.json", b"[{\"a\":\"\xff\"}]").await,
-        is(Code::FileEncoding, "x.json:1")
-    );
+    assert_eq!(error("x.json", b"[{\"a\":\"\xff\"}]").await, is(Code::FileEncoding, "x.json:1"));
     let world = World::new();
     for (content, place) in [
         ("{\"data\": {\"s3cr3t\": []}}", "x.json:1"),
@@ -144,15 +101,8 @@ async fn json_documents_that_fail_as_a_whole() {
         ("[]", "x.json"),
     ] {
         world.put("x.json", content);
-        let e = world
-            .run(json!({"path": "x.json", "records": "data"}))
-            .await
-            .unwrap_err();
-        assert_eq!(
-            (e.code(), e.place()),
-            (Code::FileMalformed, Some(place)),
-            "{content}: {e:?}"
-        );
+        let e = world.run(json!({"path": "x.json", "records": "data"})).await.unwrap_err();
+        assert_eq!((e.code(), e.place()), (Code::FileMalformed, Some(place)), "{content}: {e:?}");
         assert!(!format!("{e:?}").contains("s3cr3t"), "{e:?}");
     }
 }
@@ -169,26 +119,16 @@ async fn values_above_the_limit_stop_the_file() {
     }
     // Just as many are allowed, and what is passed over on the way to the records does not count.
     let world = World::new();
-    for (name, content) in [
-        ("x.csv", "a\n12345\n"),
-        ("x.jsonl", "{   }"),
-        ("x.json", "{\"skip\": \"1234567890\", \"r\": [{   }, {}]}"),
-    ] {
+    for (name, content) in
+        [("x.csv", "a\n12345\n"), ("x.jsonl", "{   }"), ("x.json", "{\"skip\": \"1234567890\", \"r\": [{   }, {}]}")]
+    {
         world.put(name, content);
         assert!(
-            !world
-                .run(json!({"path": name, "max_value_bytes": 5, "records": "r"}))
-                .await
-                .unwrap()
-                .rows
-                .is_empty(),
+            !world.run(json!({"path": name, "max_value_bytes": 5, "records": "r"})).await.unwrap().rows.is_empty(),
             "{name}"
         );
         world.put(name, content.replace("12345\n", "123456\n").replace("{   }", "{    }"));
-        let e = world
-            .run(json!({"path": name, "max_value_bytes": 5, "records": "r"}))
-            .await
-            .unwrap_err();
+        let e = world.run(json!({"path": name, "max_value_bytes": 5, "records": "r"})).await.unwrap_err();
         assert_eq!(e.code(), Code::SourceLimit, "{name}");
     }
     let e = error("x.csv", vec![b','; 200_000]).await;
@@ -208,29 +148,14 @@ async fn files_that_are_not_there_or_not_readable() {
     let world = World::new();
     let e = world.run(json!({"path": "no/*.csv"})).await.unwrap_err();
     assert_eq!(e.code(), Code::FileNotFound);
-    assert!(
-        e.message().contains("`no/*.csv`") && e.message().contains(world.dir.path().to_str().unwrap()),
-        "{e}"
-    );
+    assert!(e.message().contains("`no/*.csv`") && e.message().contains(world.dir.path().to_str().unwrap()), "{e}");
     let e = world.run(json!({"path": "~/x.csv"})).await.unwrap_err();
-    assert_eq!(
-        (e.code(), e.hint()),
-        (Code::FileNotFound, "`~` is not expanded: write the whole path")
-    );
+    assert_eq!((e.code(), e.hint()), (Code::FileNotFound, "`~` is not expanded: write the whole path"));
     world.put("folder/x.csv", "");
     let e = world.run(json!({"path": "folder/"})).await.unwrap_err();
-    assert_eq!(
-        (e.code(), e.hint()),
-        (
-            Code::FileNotFound,
-            "it is a folder: write for example path = \"folder/*.csv\""
-        )
-    );
+    assert_eq!((e.code(), e.hint()), (Code::FileNotFound, "it is a folder: write for example path = \"folder/*.csv\""));
     world.put("x.txt", "");
-    assert_eq!(
-        world.run(json!({"path": "x.txt"})).await.unwrap_err().code(),
-        Code::FileFormat
-    );
+    assert_eq!(world.run(json!({"path": "x.txt"})).await.unwrap_err().code(), Code::FileFormat);
     world.put("x.csv", "a\n1\n");
     std::fs::set_permissions(world.path("x.csv"), std::fs::Permissions::from_mode(0o000)).unwrap();
     if std::fs::File::open(world.path("x.csv")).is_err() {
@@ -246,10 +171,7 @@ async fn links_are_followed_and_paths_may_lead_out() {
     std::os::unix::fs::symlink(other.path("o.csv"), world.path("link.csv")).unwrap();
     std::os::unix::fs::symlink(other.path("none.csv"), world.path("broken.csv")).unwrap();
     assert_eq!(world.run(json!({"path": "*.csv"})).await.unwrap().rows, ["a=1"]);
-    assert_eq!(
-        world.run(json!({"path": other.path("*.csv")})).await.unwrap().rows,
-        ["a=1"]
-    );
+    assert_eq!(world.run(json!({"path": other.path("*.csv")})).await.unwrap().rows, ["a=1"]);
 }
 
 #[tokio::test]

@@ -62,13 +62,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self {
-            dir,
-            batch_rows: 8192,
-            key: Vec::new(),
-            spec: TableSpec::default(),
-            cancel: Cancel::default(),
-        }
+        Self { dir, batch_rows: 8192, key: Vec::new(), spec: TableSpec::default(), cancel: Cancel::default() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -110,19 +104,13 @@ impl World {
 
     async fn plan(&self, config: Value, window: Window) -> Result<(FileConnector, SourceStep)> {
         let connector = FileConnector::new(crate::registry::parse_config("file", &config)?)?;
-        let mut steps = connector
-            .plan(&[self.request(window)], Instant::from_millis(0), &self.context())
-            .await?;
+        let mut steps = connector.plan(&[self.request(window)], Instant::from_millis(0), &self.context()).await?;
         assert_eq!(steps.len(), 1);
         Ok((connector, steps.remove(0)))
     }
 
     async fn read(&self, connector: &FileConnector, step: SourceStep, window: Window) -> (Given, Option<Error>) {
-        let mut given = Given {
-            replaces: step.replaces,
-            step: step.name.clone(),
-            ..Given::default()
-        };
+        let mut given = Given { replaces: step.replaces, step: step.name.clone(), ..Given::default() };
         let step = planned(step, window);
         let context = self.context();
         let mut stream = connector.read(&step, &context).await.unwrap();
@@ -136,11 +124,7 @@ impl World {
                     given.batches += 1;
                     given.rows.extend(lines(&rows));
                 }
-                Ok(Message::Rejected {
-                    stream: 0,
-                    reason,
-                    error,
-                }) => given.rejected.push((error.code(), reason)),
+                Ok(Message::Rejected { stream: 0, reason, error }) => given.rejected.push((error.code(), reason)),
                 Ok(Message::Note { stream: 0, text }) => given.notes.push(text),
                 Ok(Message::Cursor { stream: 0, after }) => given.cursor = Some(after),
                 Ok(Message::Progress(progress)) => given.progress = progress,
@@ -181,12 +165,7 @@ fn planned(step: SourceStep, window: Window) -> PlannedStep {
         table: "p_t".try_into().unwrap(),
         source_table: "t".into(),
         origin: Origin::Source { index: 0 },
-        merge: Merge {
-            mode: Mode::Append,
-            primary_key: Vec::new(),
-            cursor: None,
-            parent: None,
-        },
+        merge: Merge { mode: Mode::Append, primary_key: Vec::new(), cursor: None, parent: None },
         cursor_kind: Some(CursorKind::Opaque),
         window,
         cursor_before,
@@ -199,12 +178,7 @@ fn planned(step: SourceStep, window: Window) -> PlannedStep {
     };
     // Through its text, as a plan that lies in the catalog.
     let source = serde_json::from_str(&step.source.to_string()).unwrap();
-    PlannedStep {
-        index: 0,
-        name: step.name,
-        source,
-        tables: vec![table],
-    }
+    PlannedStep { index: 0, name: step.name, source, tables: vec![table] }
 }
 
 fn lines(rows: &Rows) -> Vec<String> {
@@ -221,11 +195,7 @@ fn lines(rows: &Rows) -> Vec<String> {
 fn line(batch: &RecordBatch, row: usize) -> String {
     let schema = batch.schema();
     let cells = schema.fields().iter().zip(batch.columns()).map(|(field, column)| {
-        let value = if column.is_null(row) {
-            "∅".to_owned()
-        } else {
-            array_value_to_string(column, row).unwrap()
-        };
+        let value = if column.is_null(row) { "∅".to_owned() } else { array_value_to_string(column, row).unwrap() };
         format!("{}={value}", field.name())
     });
     cells.collect::<Vec<_>>().join("|")

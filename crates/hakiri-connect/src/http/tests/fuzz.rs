@@ -40,10 +40,7 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
             prop::collection::vec(inner.clone(), 0..5).prop_map(|items| format!("[{}]", items.join(","))),
             prop::collection::vec((key, inner), 0..5).prop_map(|m| format!(
                 "{{{}}}",
-                m.iter()
-                    .map(|(k, v)| format!("\"{k}\":{v}"))
-                    .collect::<Vec<_>>()
-                    .join(",")
+                m.iter().map(|(k, v)| format!("\"{k}\":{v}")).collect::<Vec<_>>().join(",")
             )),
         ]
     });

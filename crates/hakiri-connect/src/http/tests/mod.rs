@@ -71,12 +71,7 @@ struct Reply {
 }
 
 fn reply(status: u16, body: &[u8]) -> Reply {
-    Reply {
-        status,
-        headers: vec![],
-        body: body.to_vec(),
-        cut: 0,
-    }
+    Reply { status, headers: vec![], body: body.to_vec(), cut: 0 }
 }
 
 fn ok(body: &Value) -> Reply {
@@ -106,10 +101,7 @@ impl Server {
 
     /// One parameter of every request.
     fn params(&self, name: &str) -> Vec<String> {
-        self.asked()
-            .iter()
-            .map(|a| a.param(name).unwrap_or("-").to_owned())
-            .collect()
+        self.asked().iter().map(|a| a.param(name).unwrap_or("-").to_owned()).collect()
     }
 
     fn paths(&self) -> Vec<String> {
@@ -169,10 +161,8 @@ async fn receive(socket: &mut tokio::net::TcpStream) -> Option<Asked> {
     let mut lines = head.lines();
     let mut first = lines.next()?.split(' ');
     let (method, target) = (first.next()?.to_owned(), first.next()?.to_owned());
-    let headers: BTreeMap<String, String> = lines
-        .filter_map(|l| l.split_once(':'))
-        .map(|(k, v)| (k.to_lowercase(), v.trim().to_owned()))
-        .collect();
+    let headers: BTreeMap<String, String> =
+        lines.filter_map(|l| l.split_once(':')).map(|(k, v)| (k.to_lowercase(), v.trim().to_owned())).collect();
     let length: usize = headers.get("content-length").map_or(0, |l| l.parse().unwrap());
     while bytes.len() < head_end + 4 + length {
         let mut buffer = [0; 4096];
@@ -180,17 +170,9 @@ async fn receive(socket: &mut tokio::net::TcpStream) -> Option<Asked> {
         bytes.extend_from_slice(&buffer[..count]);
     }
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-    let query = url::form_urlencoded::parse(query.as_bytes())
-        .map(|(k, v)| (k.into_owned(), v.into_owned()))
-        .collect();
+    let query = url::form_urlencoded::parse(query.as_bytes()).map(|(k, v)| (k.into_owned(), v.into_owned())).collect();
     let body = String::from_utf8(bytes[head_end + 4..].to_vec()).unwrap();
-    Some(Asked {
-        method,
-        path: path.to_owned(),
-        query,
-        headers,
-        body,
-    })
+    Some(Asked { method, path: path.to_owned(), query, headers, body })
 }
 
 #[derive(Debug)]
@@ -232,11 +214,7 @@ fn ctx() -> SourceContext {
 
 /// Waits that do not keep a test waiting.
 fn quick() -> Patience {
-    Patience {
-        hiccups: vec![1, 1],
-        no_hint: vec![1, 1],
-        rate_limit: 5_000,
-    }
+    Patience { hiccups: vec![1, 1], no_hint: vec![1, 1], rate_limit: 5_000 }
 }
 
 fn connector(config: Value) -> Result<HttpConnector> {
@@ -275,10 +253,7 @@ struct Given {
 impl Given {
     /// The field `id` of every row.
     fn ids(&self) -> Vec<String> {
-        self.rows
-            .iter()
-            .map(|(_, row)| serde_json::from_str::<Value>(row).unwrap()["id"].to_string())
-            .collect()
+        self.rows.iter().map(|(_, row)| serde_json::from_str::<Value>(row).unwrap()["id"].to_string()).collect()
     }
 
     fn ok(self) -> Self {
@@ -287,10 +262,7 @@ impl Given {
     }
 
     fn code(&self) -> Code {
-        self.error
-            .as_ref()
-            .unwrap_or_else(|| panic!("no error, but {:?}", self.rows))
-            .code()
+        self.error.as_ref().unwrap_or_else(|| panic!("no error, but {:?}", self.rows)).code()
     }
 }
 
@@ -302,28 +274,19 @@ async fn read(source: &HttpConnector, step: &SourceStep, ctx: &SourceContext) ->
     // The way through text is the way through the catalog.
     let text = serde_json::to_string(&step.source).unwrap();
     assert!(!text.contains(CANARY));
-    let planned = PlannedStep {
-        index: 0,
-        name: step.name.clone(),
-        source: serde_json::from_str(&text).unwrap(),
-        tables: vec![],
-    };
+    let planned =
+        PlannedStep { index: 0, name: step.name.clone(), source: serde_json::from_str(&text).unwrap(), tables: vec![] };
     let mut given = Given::default();
     let mut stream = source.read(&planned, ctx).await.unwrap();
     while let Some(message) = stream.next().await {
         assert!(given.error.is_none(), "something after an error");
         match message {
-            Ok(Message::Rows {
-                stream,
-                rows: Rows::Json(batch),
-            }) => {
+            Ok(Message::Rows { stream, rows: Rows::Json(batch) }) => {
                 assert!(batch.num_rows() <= ctx.batch_rows);
                 let column = batch.column(0).as_string::<i64>();
-                given.rows.extend(
-                    column
-                        .iter()
-                        .map(|row| (step.tables[stream as usize].clone(), row.unwrap().to_owned())),
-                );
+                given
+                    .rows
+                    .extend(column.iter().map(|row| (step.tables[stream as usize].clone(), row.unwrap().to_owned())));
             }
             Ok(Message::Rejected { reason, .. }) => given.rejected.push(reason),
             Ok(Message::Progress(progress)) => given.progress = progress,

@@ -6,10 +6,7 @@ use super::*;
 fn cutting(total: usize, cap: usize) -> impl Fn(&Asked, usize) -> Reply {
     move |asked, _| {
         let size = asked.number("size").unwrap_or(2).min(cap);
-        let start = asked
-            .number("offset")
-            .or_else(|| asked.number("page").map(|p| (p - 1) * size))
-            .unwrap_or(0);
+        let start = asked.number("offset").or_else(|| asked.number("page").map(|p| (p - 1) * size)).unwrap_or(0);
         ok(
             &json!({ "items": records(start.min(total)..(start + size).min(total)), "total": total, "pages": total.div_ceil(size) }),
         )
@@ -23,12 +20,7 @@ fn numbered(page: Value) -> Value {
 #[tokio::test]
 async fn numbered_pages_end_at_a_short_page() {
     let server = serve(cutting(5, 100)).await;
-    let given = run(one(
-        &server,
-        numbered(json!({ "param": "page", "size_param": "size", "size": 2 })),
-    ))
-    .await
-    .ok();
+    let given = run(one(&server, numbered(json!({ "param": "page", "size_param": "size", "size": 2 })))).await.ok();
     assert_eq!(given.ids(), ["0", "1", "2", "3", "4"]);
     assert_eq!(server.params("page"), ["1", "2", "3"]);
     assert_eq!(server.params("size"), ["2", "2", "2"]);
@@ -38,12 +30,7 @@ async fn numbered_pages_end_at_a_short_page() {
 #[tokio::test]
 async fn a_server_that_caps_the_size_is_read_to_its_end() {
     let server = serve(cutting(5, 2)).await;
-    let given = run(one(
-        &server,
-        numbered(json!({ "param": "page", "size_param": "size", "size": 100 })),
-    ))
-    .await
-    .ok();
+    let given = run(one(&server, numbered(json!({ "param": "page", "size_param": "size", "size": 100 })))).await.ok();
     assert_eq!(given.ids().len(), 5, "a short first page is no proof of the end");
     assert_eq!(server.params("page"), ["1", "2", "3"]);
     let server = serve(cutting(5, 2)).await;
@@ -55,33 +42,15 @@ async fn a_server_that_caps_the_size_is_read_to_its_end() {
 #[tokio::test]
 async fn numbered_pages_end_at_an_empty_page_or_at_their_number() {
     let server = serve(cutting(4, 2)).await;
-    assert_eq!(
-        run(one(&server, numbered(json!({ "param": "page" }))))
-            .await
-            .ok()
-            .ids()
-            .len(),
-        4
-    );
+    assert_eq!(run(one(&server, numbered(json!({ "param": "page" })))).await.ok().ids().len(), 4);
     assert_eq!(server.params("page"), ["1", "2", "3"]);
     let server = serve(cutting(4, 2)).await;
     assert_eq!(
-        run(one(
-            &server,
-            numbered(json!({ "param": "page", "total_pages": "pages" }))
-        ))
-        .await
-        .ok()
-        .ids()
-        .len(),
+        run(one(&server, numbered(json!({ "param": "page", "total_pages": "pages" })))).await.ok().ids().len(),
         4
     );
     assert_eq!(server.params("page"), ["1", "2"]);
-    let given = run(one(
-        &server,
-        numbered(json!({ "param": "page", "total_pages": "meta.pages" })),
-    ))
-    .await;
+    let given = run(one(&server, numbered(json!({ "param": "page", "total_pages": "meta.pages" })))).await;
     assert_eq!(given.code(), Code::HttpShape);
     // An API that filters after cutting: short pages in the middle.
     let server =
@@ -124,11 +93,7 @@ async fn a_cursor_with_a_flag() {
     let server = serve(|_, _| ok(&json!({ "data": records(0..1), "more": true }))).await;
     let cursor =
         json!({ "records": "data", "paginate": { "cursor": { "param": "after", "next": "next", "more": "more" } } });
-    assert_eq!(
-        run(one(&server, cursor)).await.code(),
-        Code::HttpShape,
-        "more without a cursor"
-    );
+    assert_eq!(run(one(&server, cursor)).await.code(), Code::HttpShape, "more without a cursor");
 }
 
 #[tokio::test]
@@ -157,10 +122,7 @@ async fn next_urls_are_followed_on_the_same_host_only() {
         ("file:///etc/passwd", Code::SourceConfig),
     ] {
         let server = serve(move |_, _| ok(&json!({ "data": records(0..1), "next": next }))).await;
-        let config = one(
-            &server,
-            json!({ "records": "data", "paginate": { "next_url": { "path": "next" } } }),
-        );
+        let config = one(&server, json!({ "records": "data", "paginate": { "next_url": { "path": "next" } } }));
         assert_eq!(run(config).await.code(), code, "{next}");
         assert_eq!(server.asked().len(), 1);
     }
@@ -170,11 +132,7 @@ async fn next_urls_are_followed_on_the_same_host_only() {
 async fn link_headers() {
     let server = serve(|_, n| {
         let reply = ok(&records(n..n + 1));
-        if n < 2 {
-            reply.with("link", &format!("</r?p={n}>; rel=\"next\", </r?p=9>; rel=\"last\""))
-        } else {
-            reply
-        }
+        if n < 2 { reply.with("link", &format!("</r?p={n}>; rel=\"next\", </r?p=9>; rel=\"last\"")) } else { reply }
     })
     .await;
     let given = run(one(&server, json!({ "paginate": "link_header" }))).await.ok();
@@ -195,11 +153,7 @@ async fn after_the_last_record() {
     let server = serve(answer).await;
     let last = json!({ "records": "data", "paginate": { "last_record": { "param": "after", "field": "id" } } });
     assert_eq!(run(one(&server, last)).await.ok().ids().len(), 5);
-    assert_eq!(
-        server.params("after"),
-        ["-", "1", "3", "4"],
-        "without a flag it ends at an empty page"
-    );
+    assert_eq!(server.params("after"), ["-", "1", "3", "4"], "without a flag it ends at an empty page");
 }
 
 #[tokio::test]
@@ -211,39 +165,22 @@ async fn what_repeats_itself_is_stopped() {
     // The cursor goes in a circle, while the pages differ.
     let server =
         serve(|_, n| ok(&json!({ "data": records(n..n + 1), "next": if n % 2 == 0 { "a" } else { "b" } }))).await;
-    let given = run(one(
-        &server,
-        json!({ "records": "data", "paginate": { "cursor": { "param": "c", "next": "next" } } }),
-    ))
-    .await;
+    let given =
+        run(one(&server, json!({ "records": "data", "paginate": { "cursor": { "param": "c", "next": "next" } } })))
+            .await;
     assert_eq!((given.code(), server.asked().len()), (Code::HttpRepeated, 3));
     let server = serve(|_, n| ok(&records(n..n + 1)).with("link", "</r?p=1>; rel=next")).await;
-    assert_eq!(
-        run(one(&server, json!({ "paginate": "link_header" }))).await.code(),
-        Code::HttpRepeated
-    );
+    assert_eq!(run(one(&server, json!({ "paginate": "link_header" }))).await.code(), Code::HttpRepeated);
 }
 
 #[tokio::test]
 async fn limits_stop_the_read() {
-    let endless = |asked: &Asked, _| {
-        ok(&records(
-            asked.number("page").unwrap()..asked.number("page").unwrap() + 1,
-        ))
-    };
+    let endless = |asked: &Asked, _| ok(&records(asked.number("page").unwrap()..asked.number("page").unwrap() + 1));
     let server = serve(endless).await;
-    let given = run(one(
-        &server,
-        json!({ "paginate": { "page": { "param": "page" } }, "max_requests": 4 }),
-    ))
-    .await;
+    let given = run(one(&server, json!({ "paginate": { "page": { "param": "page" } }, "max_requests": 4 }))).await;
     assert_eq!((given.code(), server.asked().len()), (Code::SourceLimit, 4));
     let server = serve(endless).await;
-    let given = run(one(
-        &server,
-        json!({ "paginate": { "page": { "param": "page" } }, "max_rows": 3 }),
-    ))
-    .await;
+    let given = run(one(&server, json!({ "paginate": { "page": { "param": "page" } }, "max_rows": 3 }))).await;
     assert_eq!((given.code(), server.asked().len()), (Code::SourceLimit, 4));
 }
 
@@ -253,17 +190,10 @@ async fn records_are_kept_digit_by_digit_and_in_their_order() {
         r#"{"data":[{"id":1,"n":12345678901234567890.123456789012345678901,"z":1.0,"a":1e400},{"id":2,"é":"\u00e9"}]}"#;
     let server = serve(move |_, _| reply(200, text.as_bytes())).await;
     let given = run(one(&server, json!({ "records": "data" }))).await.ok();
-    assert_eq!(
-        given.rows[0].1,
-        r#"{"id":1,"n":12345678901234567890.123456789012345678901,"z":1.0,"a":1e400}"#
-    );
+    assert_eq!(given.rows[0].1, r#"{"id":1,"n":12345678901234567890.123456789012345678901,"z":1.0,"a":1e400}"#);
     assert_eq!(given.rows[1].1, r#"{"id":2,"é":"\u00e9"}"#);
     let server = serve(|_, _| ok(&json!({ "id": 7, "nested": { "a": [] } }))).await;
-    assert_eq!(
-        run(one(&server, json!({}))).await.ok().ids(),
-        ["7"],
-        "one object is one record"
-    );
+    assert_eq!(run(one(&server, json!({}))).await.ok().ids(), ["7"], "one object is one record");
     let server = serve(|_, _| reply(204, b"")).await;
     assert!(run(one(&server, json!({}))).await.ok().rows.is_empty());
 }
@@ -274,28 +204,10 @@ async fn what_is_not_as_described_is_told_with_the_keys_that_are_there() {
     let given = run(one(&server, json!({ "records": "data" }))).await;
     let error = given.error.as_ref().unwrap();
     assert_eq!(error.code(), Code::HttpShape);
-    assert!(
-        error.message().contains("`data`") && error.message().contains("`items`, `meta`, `none`"),
-        "{error}"
-    );
-    assert_eq!(
-        run(one(&server, json!({ "records": "none" }))).await.code(),
-        Code::HttpShape
-    );
-    assert!(
-        run(one(&server, json!({ "records": "none", "records_optional": true })))
-            .await
-            .ok()
-            .rows
-            .is_empty()
-    );
-    assert!(
-        run(one(&server, json!({ "records": "items" })))
-            .await
-            .ok()
-            .rows
-            .is_empty()
-    );
+    assert!(error.message().contains("`data`") && error.message().contains("`items`, `meta`, `none`"), "{error}");
+    assert_eq!(run(one(&server, json!({ "records": "none" }))).await.code(), Code::HttpShape);
+    assert!(run(one(&server, json!({ "records": "none", "records_optional": true }))).await.ok().rows.is_empty());
+    assert!(run(one(&server, json!({ "records": "items" }))).await.ok().rows.is_empty());
     let server =
         serve(|_, _| ok(&json!([{ "id": 1 }, 2, [3], null, { "id": 4, "skip": {} }, { "id": 5, "skip": null }]))).await;
     let given = run(one(&server, json!({ "skip_if": "skip" }))).await.ok();

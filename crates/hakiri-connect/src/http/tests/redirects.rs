@@ -37,25 +37,15 @@ async fn redirects_elsewhere_are_refused() {
     assert_eq!(run(one(&server, json!({}))).await.code(), Code::HttpRedirect);
     assert_eq!(server.asked().len(), 6, "five redirects are followed");
     let server = serve(|_, _| reply(302, b"").with("location", "/x")).await;
-    assert_eq!(
-        run(one(&server, json!({ "method": "POST", "body": {} }))).await.code(),
-        Code::HttpRedirect
-    );
+    assert_eq!(run(one(&server, json!({ "method": "POST", "body": {} }))).await.code(), Code::HttpRedirect);
 }
 
 #[tokio::test]
 async fn a_post_is_repeated_by_a_307() {
-    let server = serve(|asked, _| {
-        if asked.path == "/r" {
-            reply(307, b"").with("location", "/x")
-        } else {
-            ok(&records(0..1))
-        }
-    })
-    .await;
-    run(one(&server, json!({ "method": "POST", "body": { "a": 1 } })))
-        .await
-        .ok();
+    let server =
+        serve(|asked, _| if asked.path == "/r" { reply(307, b"").with("location", "/x") } else { ok(&records(0..1)) })
+            .await;
+    run(one(&server, json!({ "method": "POST", "body": { "a": 1 } }))).await.ok();
     assert_eq!(server.asked()[1].body, r#"{"a":1}"#);
 }
 
@@ -69,17 +59,8 @@ async fn a_redirect_to_a_private_address_is_refused_as_such() {
     .unwrap();
     let client = super::super::client::Client::new(&site, Arc::new(SystemLookup::default()), quick());
     let from = url::Url::parse("https://api.example.com/a").unwrap();
-    for to in [
-        "http://169.254.169.254/",
-        "https://0x7f.1/",
-        "https://[::ffff:10.0.0.1]/",
-        "http://2130706433/",
-    ] {
-        assert_eq!(
-            client.follow(&from, to).unwrap_err().code(),
-            Code::HttpForbiddenAddress,
-            "{to}"
-        );
+    for to in ["http://169.254.169.254/", "https://0x7f.1/", "https://[::ffff:10.0.0.1]/", "http://2130706433/"] {
+        assert_eq!(client.follow(&from, to).unwrap_err().code(), Code::HttpForbiddenAddress, "{to}");
     }
     for to in [
         "http://api.example.com/b",
@@ -89,22 +70,10 @@ async fn a_redirect_to_a_private_address_is_refused_as_such() {
     ] {
         assert_eq!(client.follow(&from, to).unwrap_err().code(), Code::HttpRedirect, "{to}");
     }
-    assert_eq!(
-        client.follow(&from, "b?c").unwrap().as_str(),
-        "https://api.example.com/b?c"
-    );
+    assert_eq!(client.follow(&from, "b?c").unwrap().as_str(), "https://api.example.com/b?c");
     let plain = url::Url::parse("http://api.example.com/a").unwrap();
-    assert!(
-        client.follow(&plain, "https://api.example.com/a").is_ok(),
-        "more protection is welcome"
-    );
-    assert_eq!(
-        client
-            .follow(&plain, "https://user:pw@api.example.com/a")
-            .unwrap_err()
-            .code(),
-        Code::SourceConfig
-    );
+    assert!(client.follow(&plain, "https://api.example.com/a").is_ok(), "more protection is welcome");
+    assert_eq!(client.follow(&plain, "https://user:pw@api.example.com/a").unwrap_err().code(), Code::SourceConfig);
 }
 
 #[tokio::test]
@@ -130,12 +99,7 @@ async fn a_public_name_for_a_private_address_is_refused_at_the_connection() {
         let steps = plan(&source, &[request("r", Window::Everything, None)]).await.unwrap();
         read(&source, &steps[0], &ctx()).await
     };
-    for ips in [
-        &["127.0.0.1"][..],
-        &["::1"],
-        &["::ffff:127.0.0.1"],
-        &["127.0.0.1", "10.0.0.1"],
-    ] {
+    for ips in [&["127.0.0.1"][..], &["::1"], &["::ffff:127.0.0.1"], &["127.0.0.1", "10.0.0.1"]] {
         let given = attempt(false, ips).await;
         assert_eq!(given.code(), Code::HttpForbiddenAddress, "{ips:?}");
         assert!(given.error.unwrap().message().contains("api.example.com"));
@@ -143,11 +107,7 @@ async fn a_public_name_for_a_private_address_is_refused_at_the_connection() {
     assert!(server.asked().is_empty());
     attempt(true, &["127.0.0.1"]).await.ok();
     assert_eq!(server.asked().len(), 1);
-    assert_eq!(
-        attempt(false, &[]).await.code(),
-        Code::HttpUnavailable,
-        "a name without addresses is no private one"
-    );
+    assert_eq!(attempt(false, &[]).await.code(), Code::HttpUnavailable, "a name without addresses is no private one");
 }
 
 #[tokio::test]

@@ -30,25 +30,14 @@ async fn credentials_are_sent_as_the_manifest_says() {
 #[tokio::test]
 async fn headers_and_parameters_may_hold_secrets() {
     let server = serve(|_, _| ok(&records(0..1))).await;
-    let mut config = one(
-        &server,
-        json!({ "params": { "b": true, "t": "x${USER}", "brace": "{\"a\":{}}" } }),
-    );
+    let mut config = one(&server, json!({ "params": { "b": true, "t": "x${USER}", "brace": "{\"a\":{}}" } }));
     config["headers"] = json!({ "X-Tenant": "${TOKEN}", "Accept": "application/vnd.x+json" });
     config["params"] = json!({ "v": 2, "b": "site" });
     run(config).await.ok();
     let asked = &server.asked()[0];
+    assert_eq!((asked.header("x-tenant"), asked.header("accept")), (CANARY, "application/vnd.x+json"));
     assert_eq!(
-        (asked.header("x-tenant"), asked.header("accept")),
-        (CANARY, "application/vnd.x+json")
-    );
-    assert_eq!(
-        (
-            asked.param("v"),
-            asked.param("b"),
-            asked.param("t"),
-            asked.param("brace")
-        ),
+        (asked.param("v"), asked.param("b"), asked.param("t"), asked.param("brace")),
         (Some("2"), Some("true"), Some("xme"), Some("{\"a\":{}}"))
     );
 }
@@ -80,54 +69,33 @@ async fn oauth_tokens_are_fetched_once_and_renewed_after_a_401() {
         format!("grant_type=client_credentials&scope=read+all&client_id=me&client_secret={CANARY}")
     );
     assert_eq!(asked[5].header("authorization"), "Bearer t4");
-    assert_eq!(
-        asked[5].param("page"),
-        asked[3].param("page"),
-        "the refused page is asked for again"
-    );
+    assert_eq!(asked[5].param("page"), asked[3].param("page"), "the refused page is asked for again");
 }
 
 #[tokio::test]
 async fn oauth_refresh_tokens_are_rotated_and_a_second_401_is_final() {
     let server = serve(|asked, n| match asked.path.as_str() {
         "/token" => ok(&json!({ "access_token": format!("t{n}-canary-token"), "refresh_token": format!("r{n}") })),
-        _ => reply(
-            401,
-            format!("{{\"message\":\"no {}\"}}", asked.header("authorization")).as_bytes(),
-        ),
+        _ => reply(401, format!("{{\"message\":\"no {}\"}}", asked.header("authorization")).as_bytes()),
     })
     .await;
     let mut config = one(&server, json!({}));
-    config["auth"] = oauth(
-        &server,
-        json!({ "grant": "refresh_token", "refresh_token": "${TOKEN}", "client_auth": "basic" }),
-    );
+    config["auth"] =
+        oauth(&server, json!({ "grant": "refresh_token", "refresh_token": "${TOKEN}", "client_auth": "basic" }));
     let given = run(config).await;
     let error = given.error.as_ref().unwrap();
     assert_eq!((error.code(), error.kind()), (Code::SourceAuth, Kind::AuthExpired));
-    assert!(
-        error.message().contains("[secret]") && !error.message().contains("canary-token"),
-        "{error}"
-    );
+    assert!(error.message().contains("[secret]") && !error.message().contains("canary-token"), "{error}");
     let asked = server.asked();
     assert_eq!(server.paths(), ["/token", "/r", "/token", "/r"]);
-    assert_eq!(
-        asked[0].body,
-        format!("grant_type=refresh_token&refresh_token={CANARY}")
-    );
+    assert_eq!(asked[0].body, format!("grant_type=refresh_token&refresh_token={CANARY}"));
     assert_eq!(asked[2].body, "grant_type=refresh_token&refresh_token=r0");
     assert!(asked[0].header("authorization").starts_with("Basic "));
 }
 
 #[tokio::test]
 async fn a_token_endpoint_that_refuses_ends_the_pipeline() {
-    let server = serve(|_, _| {
-        reply(
-            400,
-            br#"{"error":"invalid_client","error_description":"s3cr3t-canary"}"#,
-        )
-    })
-    .await;
+    let server = serve(|_, _| reply(400, br#"{"error":"invalid_client","error_description":"s3cr3t-canary"}"#)).await;
     let mut config = one(&server, json!({}));
     config["auth"] = oauth(&server, json!({}));
     let given = run(config).await;
@@ -140,18 +108,11 @@ async fn a_token_endpoint_that_refuses_ends_the_pipeline() {
 async fn hiccups_are_sat_out_in_place() {
     let server = serve(|asked, n| match n {
         1 | 2 => reply(502, b"<html>bad gateway</html>"),
-        4 => Reply {
-            cut: 3,
-            ..ok(&records(2..3))
-        },
-        _ => ok(&records(
-            [0..1, 1..2, 2..3, 0..0][asked.number("page").unwrap() - 1].clone(),
-        )),
+        4 => Reply { cut: 3, ..ok(&records(2..3)) },
+        _ => ok(&records([0..1, 1..2, 2..3, 0..0][asked.number("page").unwrap() - 1].clone())),
     })
     .await;
-    let given = run(one(&server, json!({ "paginate": { "page": { "param": "page" } } })))
-        .await
-        .ok();
+    let given = run(one(&server, json!({ "paginate": { "page": { "param": "page" } } }))).await.ok();
     assert_eq!(given.ids(), ["0", "1", "2"]);
     assert_eq!(server.params("page"), ["1", "2", "2", "2", "3", "3", "4"]);
     assert_eq!(given.progress.requests, 7);
@@ -161,22 +122,14 @@ async fn hiccups_are_sat_out_in_place() {
 async fn an_error_on_page_7_is_an_error_and_nothing_follows() {
     let server = serve(|asked, _| {
         let page = asked.number("page").unwrap();
-        if page == 7 {
-            reply(500, b"oops")
-        } else {
-            ok(&records(page..page + 1))
-        }
+        if page == 7 { reply(500, b"oops") } else { ok(&records(page..page + 1)) }
     })
     .await;
     let given = run(one(&server, json!({ "paginate": { "page": { "param": "page" } } }))).await;
     assert_eq!((given.code(), given.rows.len()), (Code::HttpUnavailable, 6));
     let error = given.error.unwrap();
     assert_eq!(error.kind(), Kind::Transient);
-    assert_eq!(
-        error.place(),
-        Some(format!("GET {}/r", server.url()).as_str()),
-        "no query in messages"
-    );
+    assert_eq!(error.place(), Some(format!("GET {}/r", server.url()).as_str()), "no query in messages");
     assert_eq!(server.asked().len(), 6 + 3);
 }
 
@@ -208,11 +161,7 @@ async fn short_rate_limits_are_waited_for_and_long_ones_handed_on() {
     let server = serve(|_, _| reply(429, b"").with("retry-after", "0")).await;
     let error = run(one(&server, json!({}))).await.error.unwrap();
     assert_eq!(error.kind(), Kind::RateLimited { seconds: 0 });
-    assert_eq!(
-        server.asked().len(),
-        3,
-        "without a hint: a few short waits, then the engine backs off"
-    );
+    assert_eq!(server.asked().len(), 3, "without a hint: a few short waits, then the engine backs off");
 }
 
 #[tokio::test]
@@ -220,10 +169,7 @@ async fn other_statuses_are_final_and_say_little() {
     let server = serve(|_, _| reply(422, br#"{"message":"bad field s3cr3t-canary.\nsecond line"}"#)).await;
     let given = run(one(&server, json!({}))).await;
     assert_eq!(given.code(), Code::HttpStatus);
-    assert_eq!(
-        given.error.unwrap().message(),
-        "status 422: bad field [secret]. second line"
-    );
+    assert_eq!(given.error.unwrap().message(), "status 422: bad field [secret]. second line");
     assert_eq!(server.asked().len(), 1);
 }
 
@@ -234,26 +180,11 @@ async fn answers_that_are_not_what_they_should_be() {
             reply(200, b"<!doctype html><html>sign in</html>").with("content-type", "text/html; charset=utf-8"),
             Code::HttpNotJson,
         ),
-        (
-            reply(200, b"<html>").with("content-type", "application/json"),
-            Code::HttpNotJson,
-        ),
-        (
-            reply(200, b"[{\"id\":1},{\"id\"").with("content-type", "application/json"),
-            Code::HttpTruncated,
-        ),
-        (
-            Reply {
-                cut: 4,
-                ..ok(&records(0..3))
-            },
-            Code::HttpTruncated,
-        ),
+        (reply(200, b"<html>").with("content-type", "application/json"), Code::HttpNotJson),
+        (reply(200, b"[{\"id\":1},{\"id\"").with("content-type", "application/json"), Code::HttpTruncated),
+        (Reply { cut: 4, ..ok(&records(0..3)) }, Code::HttpTruncated),
         (reply(200, b"[\"\xff\"]"), Code::HttpNotJson),
-        (
-            reply(200, b"\x1f\x8b\x08garbage").with("content-encoding", "gzip"),
-            Code::HttpTruncated,
-        ),
+        (reply(200, b"\x1f\x8b\x08garbage").with("content-encoding", "gzip"), Code::HttpTruncated),
     ];
     for (answer, code) in cases {
         let said = format!("{answer:?}");
@@ -261,21 +192,10 @@ async fn answers_that_are_not_what_they_should_be() {
         let given = run(one(&server, json!({}))).await;
         assert_eq!(given.code(), code, "{said}");
         assert!(given.rows.is_empty());
-        assert_eq!(
-            server.asked().len(),
-            if code == Code::HttpTruncated { 3 } else { 1 },
-            "{said}"
-        );
+        assert_eq!(server.asked().len(), if code == Code::HttpTruncated { 3 } else { 1 }, "{said}");
     }
     let server = serve(|_, _| reply(200, b"<html>").with("content-type", "text/html")).await;
-    assert!(
-        run(one(&server, json!({})))
-            .await
-            .error
-            .unwrap()
-            .message()
-            .contains("text/html")
-    );
+    assert!(run(one(&server, json!({}))).await.error.unwrap().message().contains("text/html"));
 }
 
 #[tokio::test]
@@ -354,10 +274,7 @@ async fn a_probe_asks_for_one_page_of_one_resource() {
     let server = serve(|_, _| ok(&records(0..3))).await;
     let source = connector(one(&server, json!({ "paginate": { "page": { "param": "page" } } }))).unwrap();
     let said = source.probe(&ctx()).await.unwrap();
-    assert_eq!(
-        said,
-        format!("GET {}/r answered, with 3 records on its first page", server.url())
-    );
+    assert_eq!(said, format!("GET {}/r answered, with 3 records on its first page", server.url()));
     assert_eq!(server.asked().len(), 1);
     let server = serve(|_, _| reply(401, b"")).await;
     let source = connector(one(&server, json!({}))).unwrap();

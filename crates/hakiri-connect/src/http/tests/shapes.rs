@@ -10,10 +10,7 @@ use super::*;
 fn example(text: &str, server: &Server) -> Arc<dyn Connector> {
     let manifest: ManifestFile = toml_edit::de::from_str(text).unwrap();
     let mut config = manifest.pipeline[0].source.config.clone();
-    let path = url::Url::parse(config["base_url"].as_str().unwrap())
-        .unwrap()
-        .path()
-        .to_owned();
+    let path = url::Url::parse(config["base_url"].as_str().unwrap()).unwrap().path().to_owned();
     config["base_url"] = json!(format!("{}{path}", server.url()));
     config["allow_private"] = json!(true);
     let mut source = manifest.pipeline[0].source.clone();
@@ -24,25 +21,15 @@ fn example(text: &str, server: &Server) -> Arc<dyn Connector> {
 async fn run_all(source: &dyn Connector, tables: &[TableRequest]) -> Given {
     let mut all = Given::default();
     for step in source.plan(tables, Instant::from_millis(NOW), &ctx()).await.unwrap() {
-        let planned = PlannedStep {
-            index: 0,
-            name: step.name.clone(),
-            source: step.source.clone(),
-            tables: vec![],
-        };
+        let planned = PlannedStep { index: 0, name: step.name.clone(), source: step.source.clone(), tables: vec![] };
         let ctx = ctx();
         let mut stream = source.read(&planned, &ctx).await.unwrap();
         while let Some(message) = stream.next().await {
             match message {
-                Ok(Message::Rows {
-                    stream,
-                    rows: Rows::Json(batch),
-                }) => {
+                Ok(Message::Rows { stream, rows: Rows::Json(batch) }) => {
                     let column = batch.column(0).as_string::<i64>();
                     all.rows.extend(
-                        column
-                            .iter()
-                            .map(|row| (step.tables[stream as usize].clone(), row.unwrap().to_owned())),
+                        column.iter().map(|row| (step.tables[stream as usize].clone(), row.unwrap().to_owned())),
                     );
                 }
                 Ok(_) => {}
@@ -64,53 +51,33 @@ async fn an_api_shaped_like_stripe() {
             return reply(401, br#"{"error":{"message":"no key"}}"#);
         }
         let list = |url: &str, all: Vec<Value>, size: usize| {
-            let start = asked
-                .param("starting_after")
-                .map_or(0, |id| all.iter().position(|r| r["id"] == id).unwrap() + 1);
+            let start =
+                asked.param("starting_after").map_or(0, |id| all.iter().position(|r| r["id"] == id).unwrap() + 1);
             let end = (start + size).min(all.len());
             ok(&json!({ "object": "list", "url": url, "has_more": end < all.len(), "data": all[start..end] }))
         };
-        let customers = (0..5)
-            .map(|n| json!({ "id": format!("cus_{n}"), "created": 1000 + n }))
-            .collect();
+        let customers = (0..5).map(|n| json!({ "id": format!("cus_{n}"), "created": 1000 + n })).collect();
         match asked.path.as_str() {
             "/v1/customers" => list("/v1/customers", customers, 2),
             "/v1/invoices" => {
                 let from: i64 = asked.param("created[gte]").map_or(0, |t| t.parse().unwrap());
                 let expanded =
                     asked.param("expand[0]") == Some("data.customer") && asked.param("expand[1]") == Some("data.lines");
-                let customer = if expanded {
-                    json!({ "id": "cus_0" })
-                } else {
-                    json!("cus_0")
-                };
+                let customer = if expanded { json!({ "id": "cus_0" }) } else { json!("cus_0") };
                 let lines = json!({ "object": "list", "data": [{ "id": "il_1", "amount": 5 }] });
                 let invoice =
                     |n: i64| json!({ "id": format!("in_{n}"), "created": n, "customer": customer, "lines": lines });
-                list(
-                    "/v1/invoices",
-                    (10..20).filter(|n| *n >= from).map(invoice).collect(),
-                    3,
-                )
+                list("/v1/invoices", (10..20).filter(|n| *n >= from).map(invoice).collect(), 3)
             }
             "/v1/customers/cus_3/balance_transactions" => reply(404, br#"{"error":{"message":"No such customer"}}"#),
             path => list(path, vec![json!({ "id": format!("txn_{}", path.len()) })], 100),
         }
     })
     .await;
-    let source = example(
-        include_str!("../../../../../examples/connectors/stripe-like.toml"),
-        &server,
-    );
+    let source = example(include_str!("../../../../../examples/connectors/stripe-like.toml"), &server);
     let tables = source.discover(&ctx()).await.unwrap();
-    assert_eq!(
-        table(&tables, "invoices").children,
-        [("lines.data".to_owned(), "invoices_lines_data".to_owned())]
-    );
-    let window = Window::Above {
-        lo: Some(Cursor::Integer { value: 12 }),
-        hi: None,
-    };
+    assert_eq!(table(&tables, "invoices").children, [("lines.data".to_owned(), "invoices_lines_data".to_owned())]);
+    let window = Window::Above { lo: Some(Cursor::Integer { value: 12 }), hi: None };
     let wanted = [
         request("customers", Window::Everything, None),
         request("balance", Window::Everything, None),
@@ -120,15 +87,9 @@ async fn an_api_shaped_like_stripe() {
     let count = |name: &str| given.rows.iter().filter(|(t, _)| t == name).count();
     assert_eq!((count("customers"), count("balance"), count("invoices")), (5, 4, 8));
     let invoice: Value = serde_json::from_str(&given.rows.iter().find(|(t, _)| t == "invoices").unwrap().1).unwrap();
-    assert_eq!(
-        (&invoice["created"], &invoice["customer"]["id"]),
-        (&json!(12), &json!("cus_0"))
-    );
+    assert_eq!((&invoice["created"], &invoice["customer"]["id"]), (&json!(12), &json!("cus_0")));
     let balance: Value = serde_json::from_str(&given.rows.iter().find(|(t, _)| t == "balance").unwrap().1).unwrap();
-    assert_eq!(
-        (&balance["customer_id"], &balance["customer_created"]),
-        (&json!("cus_0"), &json!(1000))
-    );
+    assert_eq!((&balance["customer_id"], &balance["customer_created"]), (&json!("cus_0"), &json!(1000)));
     let after: Vec<String> = server
         .asked()
         .iter()
@@ -153,35 +114,20 @@ async fn an_api_shaped_like_graphql() {
         ok(&json!({ "data": { "issues": { "edges": edges, "pageInfo": { "endCursor": format!("c{end}"), "hasNextPage": end < 5 } } } }))
     })
     .await;
-    let source = example(
-        include_str!("../../../../../examples/connectors/graphql-like.toml"),
-        &server,
-    );
+    let source = example(include_str!("../../../../../examples/connectors/graphql-like.toml"), &server);
     let window = Window::HalfOpen {
         lo: Some(Cursor::Timestamp { nanos: 0, utc: true }),
         hi: Cursor::Timestamp { nanos: 1, utc: true },
     };
-    let given = run_all(source.as_ref(), &[request("issues", window, Some("updatedAt"))])
-        .await
-        .ok();
+    let given = run_all(source.as_ref(), &[request("issues", window, Some("updatedAt"))]).await.ok();
     assert_eq!(given.ids(), ["0", "1", "2", "3", "4"]);
     let asked = server.asked();
     let variables = |n: usize| asked[n].json()["variables"].clone();
-    assert_eq!(
-        variables(0),
-        json!({ "first": 50, "since": "1969-12-31T23:59:59Z" }),
-        "no cursor on the first page"
-    );
-    assert_eq!(
-        variables(2),
-        json!({ "first": 50, "after": "c4", "since": "1969-12-31T23:59:59Z" })
-    );
+    assert_eq!(variables(0), json!({ "first": 50, "since": "1969-12-31T23:59:59Z" }), "no cursor on the first page");
+    assert_eq!(variables(2), json!({ "first": 50, "after": "c4", "since": "1969-12-31T23:59:59Z" }));
     let given = run_all(source.as_ref(), &[request("issues", Window::Everything, None)]).await;
     assert_eq!(given.code(), Code::HttpStatus, "errors under status 200");
-    assert_eq!(
-        given.error.unwrap().message(),
-        "status 200 with 2 GraphQL errors: depth of [secret]"
-    );
+    assert_eq!(given.error.unwrap().message(), "status 200 with 2 GraphQL errors: depth of [secret]");
 }
 
 #[tokio::test]
@@ -206,22 +152,14 @@ async fn github() {
         };
         // The second page is the last; GitHub leaves out `next` there.
         if page < 2 {
-            ok(&body).with(
-                "link",
-                &format!("<{}?page=2>; rel=\"next\", <{0}?page=2>; rel=\"last\"", asked.path),
-            )
+            ok(&body).with("link", &format!("<{}?page=2>; rel=\"next\", <{0}?page=2>; rel=\"last\"", asked.path))
         } else {
             ok(&body)
         }
     })
     .await;
     let config = json!({ "repo": "octo/hello", "base_url": format!("{}/api/v3", server.url()), "allow_private": true });
-    let source = crate::Builtin
-        .open(&SourceSpec {
-            connector: "github".into(),
-            config,
-        })
-        .unwrap();
+    let source = crate::Builtin.open(&SourceSpec { connector: "github".into(), config }).unwrap();
     let tables = source.discover(&ctx()).await.unwrap();
     assert_eq!(
         tables.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(),
@@ -229,14 +167,8 @@ async fn github() {
     );
     assert!(tables.iter().all(|t| t.primary_key == ["id"] && t.group == t.name));
     let window = |lo: Option<i128>| Window::HalfOpen {
-        lo: lo.map(|s| Cursor::Timestamp {
-            nanos: s * 1_000_000_000,
-            utc: true,
-        }),
-        hi: Cursor::Timestamp {
-            nanos: i128::from(NOW) * 1_000_000,
-            utc: true,
-        },
+        lo: lo.map(|s| Cursor::Timestamp { nanos: s * 1_000_000_000, utc: true }),
+        hi: Cursor::Timestamp { nanos: i128::from(NOW) * 1_000_000, utc: true },
     };
     let wanted = [
         request("issues", window(Some(1_699_999_000)), Some("updated_at")),
@@ -254,30 +186,19 @@ async fn github() {
             .collect::<Vec<_>>()
     };
     assert_eq!(ids("issues"), ["3", "5", "7"], "without pull requests");
-    assert_eq!(
-        (ids("comments").len(), ids("pull_requests").len(), ids("releases").len()),
-        (2, 2, 1)
-    );
+    assert_eq!((ids("comments").len(), ids("pull_requests").len(), ids("releases").len()), (2, 2, 1));
     let first = |path: &str| server.asked().into_iter().find(|a| a.path.ends_with(path)).unwrap();
     let issues = first("hello/issues");
     assert_eq!(
         (issues.param("since"), issues.param("state"), issues.param("per_page")),
         (Some("2023-11-14T21:56:39Z"), Some("all"), Some("100"))
     );
-    assert_eq!(
-        (first("/comments").param("since"), first("/pulls").param("since")),
-        (None, None)
-    );
+    assert_eq!((first("/comments").param("since"), first("/pulls").param("since")), (None, None));
 }
 
 #[tokio::test]
 async fn github_options_are_checked_and_a_token_is_not_needed() {
-    let open = |config: Value| {
-        crate::Builtin.open(&SourceSpec {
-            connector: "github".into(),
-            config,
-        })
-    };
+    let open = |config: Value| crate::Builtin.open(&SourceSpec { connector: "github".into(), config });
     for (config, needle) in [
         (json!({}), "needs `repo`"),
         (Value::Null, "needs `repo`"),
@@ -292,15 +213,9 @@ async fn github_options_are_checked_and_a_token_is_not_needed() {
     ] {
         let error = open(config.clone()).unwrap_err();
         assert_eq!(error.code(), Code::SourceConfig, "{config}");
-        assert!(
-            error.to_string().contains(needle) && !error.to_string().contains("canary"),
-            "{config}: {error}"
-        );
+        assert!(error.to_string().contains(needle) && !error.to_string().contains("canary"), "{config}: {error}");
     }
-    assert_eq!(
-        open(json!({ "repo": "a/b", "tokn": 1 })).unwrap_err().hint(),
-        "did you mean `token`?"
-    );
+    assert_eq!(open(json!({ "repo": "a/b", "tokn": 1 })).unwrap_err().hint(), "did you mean `token`?");
 
     let server = serve(|asked, _| {
         assert_eq!(asked.header("authorization"), "");

@@ -78,20 +78,12 @@ to = "api.orders"
 #[test]
 fn a_whole_manifest_is_read() {
     let project = accept(&[("hakiri.toml", SHOP)], None);
-    assert_eq!(
-        (project.name.as_str(), project.version.as_deref(), &project.env),
-        ("shop", Some("0.1.0"), &None)
-    );
+    assert_eq!((project.name.as_str(), project.version.as_deref(), &project.env), ("shop", Some("0.1.0"), &None));
     assert_eq!(project.context.path.as_deref(), Some("s3://bucket/prefix"));
     assert_eq!(project.catalog.path.as_deref(), Some("state/catalog.sqlite"));
     assert_eq!(project.moved.len(), 2);
-    let [files, api] = &project.pipelines[..] else {
-        panic!("{project:?}")
-    };
-    assert_eq!(
-        files.source.config,
-        json!({"path": "data/*.csv.gz", "format": "csv", "skip_lines": 2})
-    );
+    let [files, api] = &project.pipelines[..] else { panic!("{project:?}") };
+    assert_eq!(files.source.config, json!({"path": "data/*.csv.gz", "format": "csv", "skip_lines": 2}));
     assert_eq!(files.schedule().unwrap().unwrap().to_string(), "every 15m");
     assert_eq!((api.schedule().unwrap(), api.catch_up), (None, CatchUp::Latest));
     // Dates of TOML are text in a config, as they are written.
@@ -104,17 +96,11 @@ fn names_settings_and_selections_of_tables() {
     let project = accept(&[("hakiri.toml", SHOP)], None);
     let (files, api) = (project.pipeline("my-files").unwrap(), project.pipeline("api").unwrap());
     assert_eq!(files.stored_name("issues").unwrap().as_str(), "my_files_issues");
-    assert_eq!(
-        files.stored_name("not-in.manifest").unwrap().as_str(),
-        "my_files_not_in_manifest"
-    );
+    assert_eq!(files.stored_name("not-in.manifest").unwrap().as_str(), "my_files_not_in_manifest");
     assert_eq!(files.stored_name("notes").unwrap().as_str(), "plain_notes");
     assert_eq!(api.stored_name("orders").unwrap().as_str(), "orders");
     // A pipeline's `incremental` is its tables' default; a table's own wins, "" too.
-    assert_eq!(
-        files.table_settings("issues").incremental.as_deref(),
-        Some("updated_at")
-    );
+    assert_eq!(files.table_settings("issues").incremental.as_deref(), Some("updated_at"));
     assert_eq!(files.table_settings("other").incremental.as_deref(), Some("updated_at"));
     assert_eq!(files.table_settings("notes").incremental.as_deref(), Some(""));
     assert_eq!(api.table_settings("orders").settle, Some(Distance::Units(100)));
@@ -122,10 +108,7 @@ fn names_settings_and_selections_of_tables() {
     assert!(api.selects("orders") && !api.selects("more"));
     assert_eq!(api.named_tables(), Some(&["orders".to_owned()][..]));
     let error = project.pipeline("apu").unwrap_err();
-    assert_eq!(
-        (error.code(), error.hint()),
-        (crate::codes::Code::NothingToDo, "did you mean `api`?")
-    );
+    assert_eq!((error.code(), error.hint()), (crate::codes::Code::NothingToDo, "did you mean `api`?"));
 }
 
 #[test]
@@ -140,20 +123,10 @@ fn all_tables_but_some() {
 fn an_environment_takes_the_place_of_what_it_names() {
     let project = accept(&[("hakiri.toml", SHOP)], Some("staging"));
     assert_eq!(project.env.as_deref(), Some("staging"));
-    assert_eq!(
-        project.context,
-        ContextSpec {
-            path: Some("staging".to_owned()),
-            ..ContextSpec::default()
-        }
-    );
+    assert_eq!(project.context, ContextSpec { path: Some("staging".to_owned()), ..ContextSpec::default() });
     assert_eq!(project.catalog.path.as_deref(), Some("state/catalog.sqlite"));
     assert_eq!(
-        project
-            .pipelines
-            .iter()
-            .map(|p| p.schedule.as_deref())
-            .collect::<Vec<_>>(),
+        project.pipelines.iter().map(|p| p.schedule.as_deref()).collect::<Vec<_>>(),
         [None, Some("0 6 * * mon-fri")]
     );
 }
@@ -174,10 +147,8 @@ fn files_are_merged_and_json_means_the_same_as_toml() {
     assert_eq!(a.pipelines[0].source.config["path"], "éé");
     assert_eq!(accept(&[root, ("pipelines/empty.toml", ""), toml], None), a);
     // As some editors save them: with a byte order mark and Windows' line ends.
-    let marked: Vec<(&str, String)> = [root, toml]
-        .into_iter()
-        .map(|(n, t)| (n, format!("\u{feff}{}", t.replace('\n', "\r\n"))))
-        .collect();
+    let marked: Vec<(&str, String)> =
+        [root, toml].into_iter().map(|(n, t)| (n, format!("\u{feff}{}", t.replace('\n', "\r\n")))).collect();
     let marked: Vec<(&str, &str)> = marked.iter().map(|(n, t)| (*n, t.as_str())).collect();
     assert_eq!(accept(&marked, None), a);
 }
@@ -194,11 +165,7 @@ fn integers_stay_exact() {
             "project.name = \"p\"\n[[pipeline]]\nid = \"a\"\nsource = { connector = \"any\", config = { n = 9007199254740993, m = 9223372036854775807 } }",
         ),
     ] {
-        let any = [ConnectorInfo {
-            name: "any",
-            about: "anything",
-            config_schema: json!({}),
-        }];
+        let any = [ConnectorInfo { name: "any", about: "anything", config_schema: json!({}) }];
         let project = parse(&texts(&[(name, text)]), None, &any).unwrap();
         let config = &project.pipelines[0].source.config;
         assert_eq!(config["n"], json!(9_007_199_254_740_993_i64));

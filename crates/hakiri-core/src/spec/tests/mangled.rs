@@ -32,11 +32,7 @@ fn check(name: &str, text: &str) -> Result<(), TestCaseError> {
         for d in diagnostics {
             prop_assert!(d.line >= 1 && d.column >= 1 && d.length >= 1);
             prop_assert!(d.line <= text.matches('\n').count() + 1, "{:?}", d);
-            prop_assert!(
-                !d.message.is_empty() && !d.message.contains('\n') && !d.hint.is_empty(),
-                "{:?}",
-                d
-            );
+            prop_assert!(!d.message.is_empty() && !d.message.contains('\n') && !d.hint.is_empty(), "{:?}", d);
             let _ = d.render(true);
         }
     }

@@ -87,24 +87,13 @@ enum PaginateWith {
 
 fn connectors() -> Vec<ConnectorInfo> {
     vec![
-        ConnectorInfo {
-            name: "file",
-            about: "files",
-            config_schema: schema_for!(FileConfig).to_value(),
-        },
-        ConnectorInfo {
-            name: "http",
-            about: "HTTP APIs",
-            config_schema: schema_for!(HttpConfig).to_value(),
-        },
+        ConnectorInfo { name: "file", about: "files", config_schema: schema_for!(FileConfig).to_value() },
+        ConnectorInfo { name: "http", about: "HTTP APIs", config_schema: schema_for!(HttpConfig).to_value() },
     ]
 }
 
 fn texts(files: &[(&str, &str)]) -> Vec<ManifestText> {
-    files
-        .iter()
-        .map(|(name, text)| ManifestText::new(*name, *text))
-        .collect()
+    files.iter().map(|(name, text)| ManifestText::new(*name, *text)).collect()
 }
 
 /// Parses and expects a project.
@@ -121,9 +110,5 @@ fn refuse(files: &[(&str, &str)], env: Option<&str>) -> String {
 }
 
 fn render(diagnostics: &[Diagnostic]) -> String {
-    diagnostics
-        .iter()
-        .map(|d| d.render(false))
-        .collect::<Vec<_>>()
-        .join("\n")
+    diagnostics.iter().map(|d| d.render(false)).collect::<Vec<_>>().join("\n")
 }

@@ -7,23 +7,14 @@ const SOURCE: &str = "source = { connector = \"file\", config = { path = \"a.csv
 
 /// One pipeline's text, below a right root and source.
 fn one(rest: &str) -> String {
-    refuse(
-        &[(
-            "hakiri.toml",
-            &format!("{ROOT}[[pipeline]]\nid = \"a\"\n{SOURCE}{rest}"),
-        )],
-        None,
-    )
+    refuse(&[("hakiri.toml", &format!("{ROOT}[[pipeline]]\nid = \"a\"\n{SOURCE}{rest}"))], None)
 }
 
 /// The first line and the hint of each diagnostic: what a table of cases compares.
 fn brief(rendered: &str) -> Vec<String> {
     rendered
         .lines()
-        .filter_map(|l| {
-            l.strip_prefix("error[")
-                .or_else(|| l.trim_start().strip_prefix("= help: "))
-        })
+        .filter_map(|l| l.strip_prefix("error[").or_else(|| l.trim_start().strip_prefix("= help: ")))
         .map(str::to_owned)
         .collect()
 }
@@ -122,10 +113,7 @@ fn a_missing_project_and_missing_files() {
             refuse(&[("hakiri.toml", "# nothing\n[project]\n")], None),
             refuse(&[("pipelines/a.toml", "[project]\nname = \"a\"")], None),
             refuse(&[("hakiri.toml", ROOT)], Some("prod")),
-            refuse(
-                &[("hakiri.toml", &format!("{ROOT}[env.staging]\n[env.live]\n"))],
-                Some("prod")
-            ),
+            refuse(&[("hakiri.toml", &format!("{ROOT}[env.staging]\n[env.live]\n"))], Some("prod")),
             refuse(&[("hakiri.toml", ROOT), ("more.toml", ROOT)], None),
         ]
         .join("----\n")
@@ -196,17 +184,11 @@ fn the_settings_of_tables() {
         ),
         (
             "[pipeline.table.t]\nlag = 5\nsettle = 5",
-            &[
-                "HK0110]: `lag` and `settle` exclude each other",
-                "keep `lag` for mode merge, `settle` for mode append",
-            ],
+            &["HK0110]: `lag` and `settle` exclude each other", "keep `lag` for mode merge, `settle` for mode append"],
         ),
         (
             "[pipeline.table.t]\nlag = 5\nincremental = \"\"",
-            &[
-                "HK0110]: `lag` is not allowed without a cursor",
-                "remove `lag`, or set `incremental`",
-            ],
+            &["HK0110]: `lag` is not allowed without a cursor", "remove `lag`, or set `incremental`"],
         ),
         (
             "[pipeline.table.t]\nmode = \"append\"\nincremental = \"\"",
@@ -215,10 +197,7 @@ fn the_settings_of_tables() {
                 "set `incremental`, or use mode = \"replace\"",
             ],
         ),
-        (
-            "[pipeline.table.t]\nlag = -5",
-            &["HK0110]: `lag` is -5, but must be at least 0", "use 0 or more"],
-        ),
+        ("[pipeline.table.t]\nlag = -5", &["HK0110]: `lag` is -5, but must be at least 0", "use 0 or more"]),
         (
             "[pipeline.table.t]\nlag = 1.5",
             &[
@@ -228,17 +207,11 @@ fn the_settings_of_tables() {
         ),
         (
             "[pipeline.table.t]\nlag = \"soon\"",
-            &[
-                "HK0110]: `soon` is not a duration",
-                "write for example 90s, 5m, 1h or 2d",
-            ],
+            &["HK0110]: `soon` is not a duration", "write for example 90s, 5m, 1h or 2d"],
         ),
         (
             "[pipeline.table.t]\nprimary_key = \"id\"",
-            &[
-                "HK0103]: `primary_key` is text, but takes a list",
-                "write it as a list: [\"id\"]",
-            ],
+            &["HK0103]: `primary_key` is text, but takes a list", "write it as a list: [\"id\"]"],
         ),
         (
             "[pipeline.table.t]\nprimary_key = [\"id\", \"id\"]",
@@ -246,17 +219,11 @@ fn the_settings_of_tables() {
         ),
         (
             "[pipeline.table.t]\nprimary_key = [\"\"]",
-            &[
-                "HK0110]: `primary_key` holds an empty name",
-                "write the name of a column, or remove it",
-            ],
+            &["HK0110]: `primary_key` holds an empty name", "write the name of a column, or remove it"],
         ),
         (
             "[pipeline.table.t]\nprimary_key = [1]",
-            &[
-                "HK0103]: an item of `primary_key` is a whole number, but takes text",
-                "write it as text: \"1\"",
-            ],
+            &["HK0103]: an item of `primary_key` is a whole number, but takes text", "write it as text: \"1\""],
         ),
         (
             "[pipeline.table.t]\nname = \"a b\"",
@@ -271,17 +238,11 @@ fn the_settings_of_tables() {
         ),
         (
             "[pipeline.table.t]\nid = \"x\"",
-            &[
-                "HK0102]: `t` has no key `id`",
-                "`id` belongs into [[pipeline]], above its [pipeline.table.…]",
-            ],
+            &["HK0102]: `t` has no key `id`", "`id` belongs into [[pipeline]], above its [pipeline.table.…]"],
         ),
         (
             "[pipeline.table.t]\ntypes = { a = \"int\" }",
-            &[
-                "HK0110]: `int` is not a type: there is no type `int`",
-                "did you mean `int64`?",
-            ],
+            &["HK0110]: `int` is not a type: there is no type `int`", "did you mean `int64`?"],
         ),
         (
             "[pipeline.table.a]\nname = \"x\"\n[pipeline.table.b]\nname = \"X\"",
@@ -308,15 +269,9 @@ fn the_settings_of_pipelines() {
         ),
         (
             "tables = [\"*\", \"b\"]",
-            &[
-                "HK0110]: `tables` has \"*\" and names",
-                "\"*\" means all tables: write [\"*\"] alone, or only names",
-            ],
+            &["HK0110]: `tables` has \"*\" and names", "\"*\" means all tables: write [\"*\"] alone, or only names"],
         ),
-        (
-            "tables = [\"b\", \"b\"]",
-            &["HK0110]: `tables` names \"b\" twice", "remove one of them"],
-        ),
+        ("tables = [\"b\", \"b\"]", &["HK0110]: `tables` names \"b\" twice", "remove one of them"]),
         (
             "tables = [\"b\"]\nexclude = [\"c\"]",
             &[
@@ -326,24 +281,15 @@ fn the_settings_of_pipelines() {
         ),
         (
             "exclude = [\"t\"]\n[pipeline.table.t]",
-            &[
-                "HK0109]: the table `t` is in `exclude`",
-                "remove it from `exclude`, or remove its settings",
-            ],
+            &["HK0109]: the table `t` is in `exclude`", "remove it from `exclude`, or remove its settings"],
         ),
         (
             "tables = [\"orders\"]\n[pipeline.table.order]",
-            &[
-                "HK0109]: the pipeline `a` has no table `order`",
-                "did you mean `orders`?",
-            ],
+            &["HK0109]: the pipeline `a` has no table `order`", "did you mean `orders`?"],
         ),
         (
             "tables = [\"orders\"]\n[pipeline.table.x]",
-            &[
-                "HK0109]: the pipeline `a` has no table `x`",
-                "add \"x\" to `tables`, or remove this",
-            ],
+            &["HK0109]: the pipeline `a` has no table `x`", "add \"x\" to `tables`, or remove this"],
         ),
         (
             &long,
@@ -359,38 +305,17 @@ fn the_settings_of_pipelines() {
                 "use letters, digits and `_`, not starting with a digit",
             ],
         ),
-        (
-            "concurrency = 65",
-            &["HK0110]: `concurrency` is 65, but must be at most 64", "use 64 or less"],
-        ),
-        (
-            "concurrency = 0",
-            &["HK0110]: `concurrency` is 0, but must be at least 1", "use 1 or more"],
-        ),
+        ("concurrency = 65", &["HK0110]: `concurrency` is 65, but must be at most 64", "use 64 or less"]),
+        ("concurrency = 0", &["HK0110]: `concurrency` is 0, but must be at least 1", "use 1 or more"]),
         (
             "concurrency = \"8\"",
-            &[
-                "HK0103]: `concurrency` is text, but takes a whole number",
-                "write the number without quotes",
-            ],
+            &["HK0103]: `concurrency` is text, but takes a whole number", "write the number without quotes"],
         ),
-        (
-            "catch_up = \"lates\"",
-            &["HK0110]: `catch_up` cannot be \"lates\"", "did you mean `latest`?"],
-        ),
-        (
-            "catch_up = true",
-            &[
-                "HK0103]: `catch_up` is true or false, but takes text",
-                "use one of: each, latest",
-            ],
-        ),
+        ("catch_up = \"lates\"", &["HK0110]: `catch_up` cannot be \"lates\"", "did you mean `latest`?"]),
+        ("catch_up = true", &["HK0103]: `catch_up` is true or false, but takes text", "use one of: each, latest"]),
         (
             "schedule = \"0 0 31 6 *\"",
-            &[
-                "HK0106]: `0 0 31 6 *` never fires",
-                "no month it names has such a day; write for example `0 0 28 2 *`",
-            ],
+            &["HK0106]: `0 0 31 6 *` never fires", "no month it names has such a day; write for example `0 0 28 2 *`"],
         ),
         (
             "destination = { connector = \"warehouse\" }",
@@ -405,10 +330,7 @@ fn the_settings_of_pipelines() {
         ),
         (
             "secrets = [\"${TOKEN}\"]",
-            &[
-                "HK0110]: an item of `secrets` is not a name",
-                "write the name alone: \"TOKEN\"",
-            ],
+            &["HK0110]: an item of `secrets` is not a name", "write the name alone: \"TOKEN\""],
         ),
         (
             "prefix = \"${TOKEN}\"",
@@ -426,21 +348,9 @@ fn the_settings_of_pipelines() {
                 "`primary_key` belongs into [pipeline.table.<name>]",
             ],
         ),
-        (
-            "table = 1",
-            &[
-                "HK0103]: `table` is a whole number, but takes a table",
-                "write a table here",
-            ],
-        ),
-        (
-            "[[moved]]\nfrom = \"x\"\nto = \"b\"",
-            &["HK0110]: there is no pipeline `b`", "use one of: a"],
-        ),
-        (
-            "[[moved]]\nfrom = \"a\"\nto = \"a\"",
-            &["HK0110]: a rename to the same name", "remove it"],
-        ),
+        ("table = 1", &["HK0103]: `table` is a whole number, but takes a table", "write a table here"]),
+        ("[[moved]]\nfrom = \"x\"\nto = \"b\"", &["HK0110]: there is no pipeline `b`", "use one of: a"]),
+        ("[[moved]]\nfrom = \"a\"\nto = \"a\"", &["HK0110]: a rename to the same name", "remove it"]),
         (
             "[[moved]]\nfrom = \"x\"\nto = \"a.t\"",
             &[
@@ -478,54 +388,24 @@ fn the_config_of_connectors() {
         ))
     };
     for (config, expected) in [
-        (
-            "base_uri = 1",
-            &[
-                "HK0102]: the config of `http` has no key `base_uri`",
-                "did you mean `base_url`?",
-            ][..],
-        ),
-        (
-            "auth = { bearer = 1 }",
-            &[
-                "HK0103]: `bearer` is a whole number, but takes text",
-                "write it as text: \"1\"",
-            ],
-        ),
-        (
-            "auth = { beerer = \"x\" }",
-            &["HK0102]: `auth` has no key `beerer`", "did you mean `bearer`?"],
-        ),
+        ("base_uri = 1", &["HK0102]: the config of `http` has no key `base_uri`", "did you mean `base_url`?"][..]),
+        ("auth = { bearer = 1 }", &["HK0103]: `bearer` is a whole number, but takes text", "write it as text: \"1\""]),
+        ("auth = { beerer = \"x\" }", &["HK0102]: `auth` has no key `beerer`", "did you mean `bearer`?"]),
         ("auth = {}", &["HK0104]: `auth` is empty", "use one of: bearer, basic"]),
-        (
-            "auth = { basic = { user = \"x\" } }",
-            &["HK0104]: `basic` lacks the key `password`", "add `password`"],
-        ),
-        (
-            "auth = \"x\"",
-            &["HK0103]: `auth` is text, but takes a table", "write a table here"],
-        ),
+        ("auth = { basic = { user = \"x\" } }", &["HK0104]: `basic` lacks the key `password`", "add `password`"]),
+        ("auth = \"x\"", &["HK0103]: `auth` is text, but takes a table", "write a table here"]),
         ("resources.r = {}", &["HK0104]: `r` lacks the key `path`", "add `path`"]),
         (
             "resources.r = { path = \"\", page_size = 2000 }",
-            &[
-                "HK0110]: `page_size` is 2000, but must be at most 1000",
-                "use 1000 or less",
-            ],
+            &["HK0110]: `page_size` is 2000, but must be at most 1000", "use 1000 or less"],
         ),
         (
             "resources.r = { path = \"\", skip_status = [404, 70000] }",
-            &[
-                "HK0110]: an item of `skip_status` is 70000, but must be at most 65535",
-                "use 65535 or less",
-            ],
+            &["HK0110]: an item of `skip_status` is 70000, but must be at most 65535", "use 65535 or less"],
         ),
         (
             "resources.r = { path = \"\", paginate = \"link_hedder\" }",
-            &[
-                "HK0110]: `paginate` cannot be \"link_hedder\"",
-                "did you mean `link_header`?",
-            ],
+            &["HK0110]: `paginate` cannot be \"link_hedder\"", "did you mean `link_header`?"],
         ),
         (
             "resources.r = { path = \"\", paginate = { cursr = 1 } }",
@@ -549,15 +429,9 @@ fn the_config_of_connectors() {
 
 #[test]
 fn diagnostics_as_json_and_as_errors_and_in_colour() {
-    let diagnostics = parse(
-        &texts(&[("hakiri.toml", "[project]\nname = \"shop\"\n\n[contxt]\n")]),
-        None,
-        &[],
-    )
-    .unwrap_err();
-    let [diagnostic] = &diagnostics[..] else {
-        panic!("{diagnostics:?}")
-    };
+    let diagnostics =
+        parse(&texts(&[("hakiri.toml", "[project]\nname = \"shop\"\n\n[contxt]\n")]), None, &[]).unwrap_err();
+    let [diagnostic] = &diagnostics[..] else { panic!("{diagnostics:?}") };
     assert_eq!(
         serde_json::to_value(diagnostic).unwrap(),
         serde_json::json!({

@@ -6,14 +6,8 @@ use super::*;
 
 #[test]
 fn bounds_of_windows() {
-    let half_open = Window::HalfOpen {
-        lo: Some(time(10)),
-        hi: time(20),
-    };
-    let above = Window::Above {
-        lo: Some(int(10)),
-        hi: Some(int(20)),
-    };
+    let half_open = Window::HalfOpen { lo: Some(time(10)), hi: time(20) };
+    let above = Window::Above { lo: Some(int(10)), hi: Some(int(20)) };
     for (at, in_half_open, in_above) in [
         (9, false, false),
         (10, true, false),
@@ -27,10 +21,7 @@ fn bounds_of_windows() {
     }
     let open = Window::HalfOpen { lo: None, hi: time(20) };
     assert!(open.contains(&time(i128::from(i64::MIN))).unwrap() && !open.contains(&time(20)).unwrap());
-    let words = Window::Above {
-        lo: Some(text("b")),
-        hi: None,
-    };
+    let words = Window::Above { lo: Some(text("b")), hi: None };
     assert!(words.contains(&text("ba")).unwrap() && words.contains(&text("é")).unwrap());
     assert!(
         !words.contains(&text("b")).unwrap()
@@ -40,104 +31,34 @@ fn bounds_of_windows() {
     assert!(
         Window::Everything.contains(&text("x")).unwrap() && Window::After { position: None }.contains(&int(1)).unwrap()
     );
-    for wrong in [
-        int(15),
-        text("15"),
-        opaque("15"),
-        Cursor::Timestamp { nanos: 15, utc: false },
-    ] {
-        assert_eq!(
-            half_open.contains(&wrong).unwrap_err().code(),
-            Code::CursorType,
-            "{wrong:?}"
-        );
+    for wrong in [int(15), text("15"), opaque("15"), Cursor::Timestamp { nanos: 15, utc: false }] {
+        assert_eq!(half_open.contains(&wrong).unwrap_err().code(), Code::CursorType, "{wrong:?}");
     }
 }
 
 #[test]
 fn the_cursor_after_a_run() {
     let half_open = |hi| Window::HalfOpen { lo: None, hi: time(hi) };
-    let above = |hi: Option<i64>| Window::Above {
-        lo: None,
-        hi: hi.map(int),
-    };
+    let above = |hi: Option<i64>| Window::Above { lo: None, hi: hi.map(int) };
     for (what, window, before, highest, after) in [
-        (
-            "a full load has none",
-            Window::Everything,
-            Some(int(1)),
-            Some(int(5)),
-            None,
-        ),
-        (
-            "the bound, not the highest row",
-            half_open(20),
-            None,
-            Some(time(12)),
-            Some(time(20)),
-        ),
-        (
-            "the bound, without any row",
-            half_open(20),
-            Some(time(10)),
-            None,
-            Some(time(20)),
-        ),
-        (
-            "never back",
-            half_open(20),
-            Some(time(30)),
-            Some(time(12)),
-            Some(time(30)),
-        ),
-        (
-            "the planned bound",
-            above(Some(20)),
-            Some(int(10)),
-            Some(int(12)),
-            Some(int(20)),
-        ),
-        (
-            "the planned bound, never back",
-            above(Some(20)),
-            Some(int(30)),
-            None,
-            Some(int(30)),
-        ),
-        (
-            "the highest row, where no bound was planned",
-            above(None),
-            Some(int(10)),
-            Some(int(12)),
-            Some(int(12)),
-        ),
-        (
-            "the highest row, never back (lag)",
-            above(None),
-            Some(int(10)),
-            Some(int(8)),
-            Some(int(10)),
-        ),
+        ("a full load has none", Window::Everything, Some(int(1)), Some(int(5)), None),
+        ("the bound, not the highest row", half_open(20), None, Some(time(12)), Some(time(20))),
+        ("the bound, without any row", half_open(20), Some(time(10)), None, Some(time(20))),
+        ("never back", half_open(20), Some(time(30)), Some(time(12)), Some(time(30))),
+        ("the planned bound", above(Some(20)), Some(int(10)), Some(int(12)), Some(int(20))),
+        ("the planned bound, never back", above(Some(20)), Some(int(30)), None, Some(int(30))),
+        ("the highest row, where no bound was planned", above(None), Some(int(10)), Some(int(12)), Some(int(12))),
+        ("the highest row, never back (lag)", above(None), Some(int(10)), Some(int(8)), Some(int(10))),
         ("no rows", above(None), Some(int(10)), None, Some(int(10))),
         ("no rows ever", above(None), None, None, None),
         (
             "a new token",
-            Window::After {
-                position: Some(opaque("a")),
-            },
+            Window::After { position: Some(opaque("a")) },
             Some(opaque("a")),
             Some(opaque("b")),
             Some(opaque("b")),
         ),
-        (
-            "no new token",
-            Window::After {
-                position: Some(opaque("a")),
-            },
-            Some(opaque("a")),
-            None,
-            Some(opaque("a")),
-        ),
+        ("no new token", Window::After { position: Some(opaque("a")) }, Some(opaque("a")), None, Some(opaque("a"))),
         ("no token ever", Window::After { position: None }, None, None, None),
     ] {
         assert_eq!(window.cursor_after(before.as_ref(), highest.as_ref()), after, "{what}");
@@ -146,10 +67,7 @@ fn the_cursor_after_a_run() {
 
 #[test]
 fn windows_keep_their_text() {
-    let window = Window::HalfOpen {
-        lo: None,
-        hi: time(NEW_YEAR),
-    };
+    let window = Window::HalfOpen { lo: None, hi: time(NEW_YEAR) };
     let json = r#"{"read":"half_open","lo":null,"hi":{"kind":"timestamp","nanos":"1767225600000000000","utc":true}}"#;
     assert_eq!(serde_json::to_string(&window).unwrap(), json);
     assert_eq!(serde_json::from_str::<Window>(json).unwrap(), window);

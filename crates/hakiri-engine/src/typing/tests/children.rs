@@ -8,21 +8,13 @@ use crate::typing::{ChildSpec, adopt_key_types, child_columns, split_children};
 fn records(rows: &Rows) -> Vec<String> {
     let Rows::Json(batch) = rows else { panic!("{rows:?}") };
     let column = json_column(batch).unwrap();
-    (0..column.len())
-        .map(|row| column.get(row).unwrap().to_owned())
-        .collect()
+    (0..column.len()).map(|row| column.get(row).unwrap().to_owned()).collect()
 }
 
 fn spec(table: &str, key: &[&str], field: &str) -> (Vec<String>, ChildSpec) {
     let key: Vec<String> = key.iter().map(|k| (*k).to_owned()).collect();
     let columns = child_columns(table, &key, field);
-    (
-        key,
-        ChildSpec {
-            field: field.to_owned(),
-            columns,
-        },
-    )
+    (key, ChildSpec { field: field.to_owned(), columns })
 }
 
 #[test]
@@ -30,10 +22,7 @@ fn names_of_key_columns_depend_on_the_plan_alone() {
     let (_, events) = spec("events", &["id"], "products");
     assert_eq!(events.columns.primary_key(), ["events_id", "products_index"]);
     let (_, odd) = spec("public.a b", &["x-y", "x.y"], "deep.items");
-    assert_eq!(
-        odd.columns.primary_key(),
-        ["public_a_b_x_y", "public_a_b_x_y_", "deep_items_index"]
-    );
+    assert_eq!(odd.columns.primary_key(), ["public_a_b_x_y", "public_a_b_x_y_", "deep_items_index"]);
 }
 
 #[test]
@@ -95,10 +84,7 @@ fn children_of_children_split_again() {
     let rows = json(&[r#"{"id":7,"orders":[{"lines":["x","y"]}]}"#]);
     let split = split_children(&rows, &key, std::slice::from_ref(&orders)).unwrap();
     let key = orders.columns.primary_key();
-    let lines = ChildSpec {
-        field: "lines".to_owned(),
-        columns: child_columns("customers_orders", &key, "lines"),
-    };
+    let lines = ChildSpec { field: "lines".to_owned(), columns: child_columns("customers_orders", &key, "lines") };
     let split = split_children(&split.children[0].rows, &key, &[lines]).unwrap();
     assert_eq!(
         records(&split.children[0].rows)[1],

@@ -27,17 +27,10 @@ fn bits(mask: &BooleanArray) -> Vec<Option<bool>> {
 
 #[test]
 fn timestamps_of_any_unit_are_compared_by_instant() {
-    let millis = batch(Arc::new(
-        TimestampMillisecondArray::from(vec![Some(1), Some(2), None, Some(3)]).with_timezone("UTC"),
-    ));
-    let window = Window::HalfOpen {
-        lo: Some(at(2_000_000, true)),
-        hi: at(3_000_000, true),
-    };
-    assert_eq!(
-        bits(&window_mask(&millis, "c", &window).unwrap()),
-        [Some(false), Some(true), None, Some(false)]
-    );
+    let millis =
+        batch(Arc::new(TimestampMillisecondArray::from(vec![Some(1), Some(2), None, Some(3)]).with_timezone("UTC")));
+    let window = Window::HalfOpen { lo: Some(at(2_000_000, true)), hi: at(3_000_000, true) };
+    assert_eq!(bits(&window_mask(&millis, "c", &window).unwrap()), [Some(false), Some(true), None, Some(false)]);
     assert_eq!(highest(&millis, "c").unwrap(), Some(at(3_000_000, true)));
     assert_eq!(cursor_of(&millis, 2, "c").unwrap(), None);
     assert_eq!(cursor_of(&millis, 9, "c").unwrap(), None);
@@ -48,18 +41,9 @@ fn timestamps_of_any_unit_are_compared_by_instant() {
 #[test]
 fn zones_do_not_mix_but_the_first_window_takes_the_columns() {
     let naive = batch(Arc::new(TimestampMillisecondArray::from(vec![1, 5])));
-    let first = Window::HalfOpen {
-        lo: None,
-        hi: at(2_000_000, true),
-    };
-    assert_eq!(
-        bits(&window_mask(&naive, "c", &first).unwrap()),
-        [Some(true), Some(false)]
-    );
-    let later = Window::HalfOpen {
-        lo: Some(at(0, true)),
-        hi: at(2_000_000, true),
-    };
+    let first = Window::HalfOpen { lo: None, hi: at(2_000_000, true) };
+    assert_eq!(bits(&window_mask(&naive, "c", &first).unwrap()), [Some(true), Some(false)]);
+    let later = Window::HalfOpen { lo: Some(at(0, true)), hi: at(2_000_000, true) };
     assert_eq!(window_mask(&naive, "c", &later).unwrap_err().code(), Code::CursorType);
 }
 
@@ -68,20 +52,10 @@ fn days_are_read_once_when_they_are_over() {
     let days = batch(Arc::new(Date32Array::from(vec![9, 10, 11])));
     let noon = |day: i128| day * DAY + DAY / 2;
     let mask = |lo: Option<i128>, hi: i128| {
-        bits(
-            &window_mask(
-                &days,
-                "c",
-                &Window::HalfOpen {
-                    lo: lo.map(|n| at(n, false)),
-                    hi: at(hi, false),
-                },
-            )
-            .unwrap(),
-        )
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
+        bits(&window_mask(&days, "c", &Window::HalfOpen { lo: lo.map(|n| at(n, false)), hi: at(hi, false) }).unwrap())
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
     };
     assert_eq!(mask(None, noon(10)), [true, false, false]);
     assert_eq!(mask(Some(noon(10)), noon(10) + 1), [false, false, false]);
@@ -91,31 +65,13 @@ fn days_are_read_once_when_they_are_over() {
 #[test]
 fn integers_and_text_are_open_below() {
     let integers = batch(Arc::new(Int16Array::from(vec![Some(-1), Some(5), None, Some(7)])));
-    let window = Window::Above {
-        lo: Some(Cursor::Integer { value: -1 }),
-        hi: Some(Cursor::Integer { value: 5 }),
-    };
-    assert_eq!(
-        bits(&window_mask(&integers, "c", &window).unwrap()),
-        [Some(false), Some(true), None, Some(false)]
-    );
-    assert_eq!(
-        bits(&window_mask(&integers, "c", &Window::Everything).unwrap()),
-        [Some(true); 4]
-    );
+    let window = Window::Above { lo: Some(Cursor::Integer { value: -1 }), hi: Some(Cursor::Integer { value: 5 }) };
+    assert_eq!(bits(&window_mask(&integers, "c", &window).unwrap()), [Some(false), Some(true), None, Some(false)]);
+    assert_eq!(bits(&window_mask(&integers, "c", &Window::Everything).unwrap()), [Some(true); 4]);
     let text = batch(Arc::new(LargeStringArray::from(vec!["Z", "a", "é"])));
-    assert_eq!(
-        highest(&text, "c").unwrap(),
-        Some(Cursor::Text { value: "é".to_owned() })
-    );
-    let window = Window::Above {
-        lo: Some(Cursor::Text { value: "Z".to_owned() }),
-        hi: None,
-    };
-    assert_eq!(
-        bits(&window_mask(&text, "c", &window).unwrap()),
-        [Some(false), Some(true), Some(true)]
-    );
+    assert_eq!(highest(&text, "c").unwrap(), Some(Cursor::Text { value: "é".to_owned() }));
+    let window = Window::Above { lo: Some(Cursor::Text { value: "Z".to_owned() }), hi: None };
+    assert_eq!(bits(&window_mask(&text, "c", &window).unwrap()), [Some(false), Some(true), Some(true)]);
 }
 
 #[test]

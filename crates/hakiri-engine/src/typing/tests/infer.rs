@@ -42,19 +42,11 @@ fn cells_of_csv_have_the_narrowest_type_that_holds_them() {
         let mut with_null: Vec<Option<&str>> = cells.iter().map(|c| Some(*c)).collect();
         with_null.push(None);
         let rows = csv("c", &with_null);
-        assert_eq!(
-            shown(&infer(std::slice::from_ref(&rows))),
-            format!("c: {expected}"),
-            "{cells:?}"
-        );
+        assert_eq!(shown(&infer(std::slice::from_ref(&rows))), format!("c: {expected}"), "{cells:?}");
         let (_, mut texts) = inferred_texts(&rows);
         assert_eq!(texts.pop(), Some(None));
         if expected == "text" {
-            assert_eq!(
-                texts,
-                cells.iter().map(|c| Some((*c).to_owned())).collect::<Vec<_>>(),
-                "text stays as it is"
-            );
+            assert_eq!(texts, cells.iter().map(|c| Some((*c).to_owned())).collect::<Vec<_>>(), "text stays as it is");
         }
     }
 }
@@ -80,10 +72,7 @@ fn values_of_json_have_the_narrowest_type_that_holds_them() {
         (vec!["[1]", "[[1]]"], "list<json>"),
         (vec!["{}"], "json"),
         (vec!["{}", "{\"a\":1}"], "struct<a: int64>"),
-        (
-            vec!["{\"a\":1}", "{\"b\":\"x\",\"a\":null}"],
-            "struct<a: int64, b: text>",
-        ),
+        (vec!["{\"a\":1}", "{\"b\":\"x\",\"a\":null}"], "struct<a: int64, b: text>"),
         (vec!["{\"a\":null}"], "struct<a: null>"),
         (vec!["{\"a\":1}", "1"], "json"),
         (vec!["{\"a\":1}", "[1]"], "json"),
@@ -99,12 +88,7 @@ fn values_of_json_have_the_narrowest_type_that_holds_them() {
 
 #[test]
 fn columns_stand_in_the_order_of_their_first_appearance() {
-    let rows = json(&[
-        r#"{"b":1,"a":"x"}"#,
-        "not json",
-        r#"["a"]"#,
-        r#"{"c":true,"a":null,"b":2}"#,
-    ]);
+    let rows = json(&[r#"{"b":1,"a":"x"}"#, "not json", r#"["a"]"#, r#"{"c":true,"a":null,"b":2}"#]);
     assert_eq!(shown(&infer(&[rows])), "b: int64, a: text, c: bool");
 }
 
@@ -112,10 +96,7 @@ fn columns_stand_in_the_order_of_their_first_appearance() {
 fn declared_columns_are_not_inferred() {
     let mut inference = Inference::new(&schema(&[("price", "decimal(18,2)"), ("extra", "json")]));
     inference.observe(&json(&[r#"{"id":1,"price":"12.50"}"#])).unwrap();
-    assert_eq!(
-        shown(&inference.finish().unwrap()),
-        "id: int64, price: decimal(18,2), extra: json"
-    );
+    assert_eq!(shown(&inference.finish().unwrap()), "id: int64, price: decimal(18,2), extra: json");
 }
 
 #[test]
@@ -123,10 +104,7 @@ fn typed_columns_keep_their_types_and_join() {
     let a = typed("n", Arc::new(Int32Array::from(vec![1])));
     let b = typed("n", Arc::new(Int64Array::from(vec![1])));
     let c = typed("d", Arc::new(DictionaryArray::<Int32Type>::from_iter(["x"])));
-    let d = typed(
-        "t",
-        Arc::new(TimestampNanosecondArray::from(vec![1]).with_timezone("Europe/Berlin")),
-    );
+    let d = typed("t", Arc::new(TimestampNanosecondArray::from(vec![1]).with_timezone("Europe/Berlin")));
     assert_eq!(shown(&infer(&[a, b, c, d])), "n: int64, d: text, t: timestamp(ns, utc)");
     let text = typed("n", Arc::new(StringArray::from(vec!["x"])));
     let bytes = typed("n", Arc::new(arrow::array::BinaryArray::from_vec(vec![b"x"])));
@@ -137,17 +115,10 @@ fn typed_columns_keep_their_types_and_join() {
 
 #[test]
 fn what_is_too_wide_or_too_deep_is_bounded() {
-    let record = |n: usize| {
-        format!(
-            "{{{}}}",
-            (0..n).map(|i| format!("\"c{i}\":1")).collect::<Vec<_>>().join(",")
-        )
-    };
+    let record = |n: usize| format!("{{{}}}", (0..n).map(|i| format!("\"c{i}\":1")).collect::<Vec<_>>().join(","));
     let (wide, wider) = (record(2_000), record(2_001));
     assert_eq!(infer(&[json(&[&wide])]).fields.len(), 2_000);
-    let error = Inference::new(&Schema::default())
-        .observe(&json(&[&wider]))
-        .unwrap_err();
+    let error = Inference::new(&Schema::default()).observe(&json(&[&wider])).unwrap_err();
     assert_eq!(error.code(), Code::SchemaWide);
 
     let map = format!("{{\"scores\":{}}}", record(501));

@@ -17,11 +17,7 @@ use hakiri_core::source::Rows;
 use super::{Inference, canonical_text, decode};
 
 fn json(records: &[&str]) -> Rows {
-    let schema = Arc::new(ArrowSchema::new(vec![ArrowField::new(
-        "json",
-        DataType::LargeUtf8,
-        false,
-    )]));
+    let schema = Arc::new(ArrowSchema::new(vec![ArrowField::new("json", DataType::LargeUtf8, false)]));
     let column: ArrayRef = Arc::new(LargeStringArray::from_iter_values(records));
     Rows::Json(RecordBatch::try_new(schema, vec![column]).unwrap())
 }
@@ -42,21 +38,11 @@ fn infer(rows: &[Rows]) -> Schema {
 }
 
 fn schema(fields: &[(&str, &str)]) -> Schema {
-    Schema::new(
-        fields
-            .iter()
-            .map(|(name, ty)| Field::new(*name, Type::parse(ty).unwrap()))
-            .collect(),
-    )
+    Schema::new(fields.iter().map(|(name, ty)| Field::new(*name, Type::parse(ty).unwrap())).collect())
 }
 
 fn shown(schema: &Schema) -> String {
-    schema
-        .fields
-        .iter()
-        .map(|f| format!("{}: {}", f.name, f.ty))
-        .collect::<Vec<_>>()
-        .join(", ")
+    schema.fields.iter().map(|f| format!("{}: {}", f.name, f.ty)).collect::<Vec<_>>().join(", ")
 }
 
 /// The column's values as text; lists and structs as JSON.

@@ -33,11 +33,7 @@ fn value() -> impl Strategy<Value = String> {
             prop::collection::vec((prop::sample::select(vec!["a", "b", "B", "", "\\u0061"]), inner), 0..3).prop_map(
                 |members| format!(
                     "{{{}}}",
-                    members
-                        .iter()
-                        .map(|(n, v)| format!("\"{n}\": {v}"))
-                        .collect::<Vec<_>>()
-                        .join(",")
+                    members.iter().map(|(n, v)| format!("\"{n}\": {v}")).collect::<Vec<_>>().join(",")
                 )
             ),
         ]
@@ -46,14 +42,7 @@ fn value() -> impl Strategy<Value = String> {
 
 fn record() -> impl Strategy<Value = String> {
     prop::collection::vec((prop::sample::select(vec!["x", "y", "z"]), value()), 0..4).prop_map(|members| {
-        format!(
-            "{{{}}}",
-            members
-                .iter()
-                .map(|(n, v)| format!("\"{n}\":{v}"))
-                .collect::<Vec<_>>()
-                .join(",")
-        )
+        format!("{{{}}}", members.iter().map(|(n, v)| format!("\"{n}\":{v}")).collect::<Vec<_>>().join(","))
     })
 }
 
@@ -63,9 +52,7 @@ fn rows(records: &[String]) -> Rows {
 
 fn sorted(ty: Type) -> Type {
     match ty {
-        Type::List { item } => Type::List {
-            item: Box::new(sorted(*item)),
-        },
+        Type::List { item } => Type::List { item: Box::new(sorted(*item)) },
         Type::Struct { fields } => Type::Struct { fields: sort(fields) },
         other => other,
     }
@@ -106,10 +93,7 @@ fn meaning(raw: &str) -> serde_json::Value {
         }
         json::Shape::Object => {
             let mut map = serde_json::Map::new();
-            json::members(raw, &mut |name, value| {
-                drop(map.insert(name.into_owned(), meaning(value)))
-            })
-            .unwrap();
+            json::members(raw, &mut |name, value| drop(map.insert(name.into_owned(), meaning(value)))).unwrap();
             map.retain(|_, v| !v.is_null());
             let mut members: Vec<_> = map.into_iter().collect();
             members.sort_by(|a, b| a.0.cmp(&b.0));

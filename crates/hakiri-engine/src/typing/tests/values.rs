@@ -20,9 +20,7 @@ fn one(rows: &Rows, ty: &str) -> Result<String, Code> {
     let schema = declared(ty);
     let batch = decode(rows, &schema).map_err(|e| e.code())?;
     assert_eq!(*batch.schema(), to_arrow_schema(&schema));
-    Ok(texts(&batch, 0, &schema.fields[0].ty)[0]
-        .clone()
-        .unwrap_or("null".to_owned()))
+    Ok(texts(&batch, 0, &schema.fields[0].ty)[0].clone().unwrap_or("null".to_owned()))
 }
 
 #[test]
@@ -75,11 +73,7 @@ fn values_become_their_declared_type_or_fail() {
         ("1", "list<int8>", bad.clone()),
         ("[1,null,2]", "list<int8>", ok("[1,null,2]")),
         ("[1,300]", "list<int8>", bad.clone()),
-        (
-            "{\"b\":2,\"x\":9,\"b\":3}",
-            "struct<a: int8, b: int8>",
-            ok("{\"a\":null,\"b\":3}"),
-        ),
+        ("{\"b\":2,\"x\":9,\"b\":3}", "struct<a: int8, b: int8>", ok("{\"a\":null,\"b\":3}")),
         ("1", "binary", bad.clone()),
         ("1", "null", bad.clone()),
         ("\"\\ud800\"", "text", bad),
@@ -93,17 +87,10 @@ fn values_become_their_declared_type_or_fail() {
 
 #[test]
 fn errors_name_the_column_and_never_the_value() {
-    let error = decode(
-        &json(&[r#"{"c":{"a":[{"b":"secret"}]}}"#]),
-        &declared("struct<a: list<struct<b: int8>>>"),
-    )
-    .unwrap_err();
+    let error =
+        decode(&json(&[r#"{"c":{"a":[{"b":"secret"}]}}"#]), &declared("struct<a: list<struct<b: int8>>>")).unwrap_err();
     assert_eq!(error.message(), "column `c.a[].b`: a value is not of type int8");
-    let error = decode(
-        &typed("c", Arc::new(StringArray::from(vec!["secret"]))),
-        &declared("int8"),
-    )
-    .unwrap_err();
+    let error = decode(&typed("c", Arc::new(StringArray::from(vec!["secret"]))), &declared("int8")).unwrap_err();
     assert_eq!(error.message(), "column `c`: a value is not of type int8");
 }
 
@@ -111,27 +98,15 @@ fn errors_name_the_column_and_never_the_value() {
 fn bad_rows_can_be_left_out() {
     let rows = json(&[r#"{"c":1}"#, "{", r#"{"c":"x"}"#, "[]", r#"{"c":2}"#]);
     let decoded = decode_lenient(&rows, &declared("int64")).unwrap();
-    assert_eq!(
-        texts(&decoded.batch, 0, &Type::Int64),
-        [Some("1".to_owned()), Some("2".to_owned())]
-    );
-    assert_eq!(
-        decoded.kept.iter().flatten().collect::<Vec<_>>(),
-        [true, false, false, false, true]
-    );
+    assert_eq!(texts(&decoded.batch, 0, &Type::Int64), [Some("1".to_owned()), Some("2".to_owned())]);
+    assert_eq!(decoded.kept.iter().flatten().collect::<Vec<_>>(), [true, false, false, false, true]);
     let codes: Vec<_> = decoded.rejected.iter().map(|(row, e)| (*row, e.code())).collect();
-    assert_eq!(
-        codes,
-        [(1, Code::RecordShape), (2, Code::SchemaValue), (3, Code::RecordShape)]
-    );
+    assert_eq!(codes, [(1, Code::RecordShape), (2, Code::SchemaValue), (3, Code::RecordShape)]);
     assert_eq!(decode(&rows, &declared("int64")).unwrap_err().code(), Code::RecordShape);
 
     let typed_rows = typed("c", Arc::new(Int64Array::from(vec![1, 300, 2])));
     let decoded = decode_lenient(&typed_rows, &declared("int8")).unwrap();
-    assert_eq!(
-        (decoded.batch.num_rows(), decoded.rejected.len(), decoded.rejected[0].0),
-        (2, 1, 1)
-    );
+    assert_eq!((decoded.batch.num_rows(), decoded.rejected.len(), decoded.rejected[0].0), (2, 1, 1));
     let cells = csv("c", &[Some("x"), None, Some("3")]);
     let decoded = decode_lenient(&cells, &declared("int8")).unwrap();
     assert_eq!((decoded.batch.num_rows(), decoded.rejected[0].0), (2, 0));
@@ -154,16 +129,8 @@ fn typed_values_are_stored_in_the_one_type_or_fail() {
     let bad = Err(Code::SchemaValue);
     let cases: Vec<(ArrayRef, &str, Result<String, Code>)> = vec![
         (Arc::new(StringArray::from(vec!["x"])), "text", ok("x")),
-        (
-            Arc::new(UInt64Array::from(vec![u64::MAX])),
-            "decimal(20,0)",
-            ok("18446744073709551615"),
-        ),
-        (
-            Arc::new(UInt64Array::from(vec![u64::MAX])),
-            "text",
-            ok("18446744073709551615"),
-        ),
+        (Arc::new(UInt64Array::from(vec![u64::MAX])), "decimal(20,0)", ok("18446744073709551615")),
+        (Arc::new(UInt64Array::from(vec![u64::MAX])), "text", ok("18446744073709551615")),
         (Arc::new(Int64Array::from(vec![300])), "int8", bad.clone()),
         (Arc::new(Float64Array::from(vec![1.5])), "int64", bad.clone()),
         (Arc::new(Float64Array::from(vec![2.0])), "int64", ok("2")),
@@ -172,76 +139,34 @@ fn typed_values_are_stored_in_the_one_type_or_fail() {
         (Arc::new(Float64Array::from(vec![f64::NAN])), "json", ok("\"NaN\"")),
         (Arc::new(Float32Array::from(vec![0.1])), "text", ok("0.1")),
         (
-            Arc::new(
-                Decimal128Array::from(vec![1250])
-                    .with_precision_and_scale(10, 3)
-                    .unwrap(),
-            ),
+            Arc::new(Decimal128Array::from(vec![1250]).with_precision_and_scale(10, 3).unwrap()),
             "decimal(10,2)",
             ok("1.25"),
         ),
         (
-            Arc::new(
-                Decimal128Array::from(vec![1255])
-                    .with_precision_and_scale(10, 3)
-                    .unwrap(),
-            ),
+            Arc::new(Decimal128Array::from(vec![1255]).with_precision_and_scale(10, 3).unwrap()),
             "decimal(10,2)",
             bad.clone(),
         ),
-        (
-            Arc::new(
-                Decimal128Array::from(vec![1250])
-                    .with_precision_and_scale(10, 3)
-                    .unwrap(),
-            ),
-            "text",
-            ok("1.25"),
-        ),
+        (Arc::new(Decimal128Array::from(vec![1250]).with_precision_and_scale(10, 3).unwrap()), "text", ok("1.25")),
         (
             Arc::new(TimestampSecondArray::from(vec![1]).with_timezone("+02:00")),
             "timestamp(us, utc)",
             ok("1970-01-01T00:00:01Z"),
         ),
-        (
-            Arc::new(TimestampSecondArray::from(vec![i64::MAX / 1000])),
-            "timestamp(ns)",
-            bad.clone(),
-        ),
-        (
-            Arc::new(Date32Array::from(vec![1])),
-            "timestamp(ns, utc)",
-            ok("1970-01-02T00:00:00Z"),
-        ),
-        (
-            Arc::new(Date32Array::from(vec![2_000_000])),
-            "timestamp(ns, utc)",
-            bad.clone(),
-        ),
+        (Arc::new(TimestampSecondArray::from(vec![i64::MAX / 1000])), "timestamp(ns)", bad.clone()),
+        (Arc::new(Date32Array::from(vec![1])), "timestamp(ns, utc)", ok("1970-01-02T00:00:00Z")),
+        (Arc::new(Date32Array::from(vec![2_000_000])), "timestamp(ns, utc)", bad.clone()),
         (Arc::new(Date32Array::from(vec![1])), "json", ok("\"1970-01-02\"")),
         (Arc::new(StringArray::from(vec!["1"])), "json", ok("\"1\"")),
         (Arc::new(StringArray::from(vec!["007"])), "int64", bad.clone()),
+        (Arc::new(BinaryArray::from_vec(vec![b"x"])), "binary", Err(Code::SchemaUnsupported)),
         (
-            Arc::new(BinaryArray::from_vec(vec![b"x"])),
-            "binary",
-            Err(Code::SchemaUnsupported),
-        ),
-        (
-            Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>([Some([
-                Some(1),
-                None,
-            ])])),
+            Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>([Some([Some(1), None])])),
             "list<text>",
             ok("[\"1\",null]"),
         ),
-        (
-            Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>([Some([
-                Some(1),
-                None,
-            ])])),
-            "json",
-            ok("[1,null]"),
-        ),
+        (Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>([Some([Some(1), None])])), "json", ok("[1,null]")),
     ];
     for (array, ty, expected) in cases {
         if expected == Err(Code::SchemaUnsupported) {
@@ -262,13 +187,7 @@ fn structs_and_maps_are_cast_by_name() {
     let batch = decode(&json(&[r#"{"s":{"b":5}}"#, "{}"]), &narrow).unwrap();
     let cast = cast_column(batch.column(0), &narrow.fields[0].ty, &wide, "s").unwrap();
     assert_eq!(*cast.data_type(), to_arrow(&wide));
-    assert_eq!(
-        cast.as_struct()
-            .column(1)
-            .as_primitive::<arrow::datatypes::Int64Type>()
-            .value(0),
-        5
-    );
+    assert_eq!(cast.as_struct().column(1).as_primitive::<arrow::datatypes::Int64Type>().value(0), 5);
     assert!(cast.is_null(1));
 
     let mut map = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
@@ -290,25 +209,15 @@ fn stored_values_are_exact() {
     let batch = decode(&csv("c", &[Some("18446744073709551615")]), &declared("uint64")).unwrap();
     assert_eq!(batch.column(0).as_primitive::<UInt64Type>().value(0), u64::MAX);
     let batch = decode(&csv("c", &[Some("16777217.000001")]), &declared("float32")).unwrap();
-    assert_eq!(
-        batch.column(0).as_primitive::<Float32Type>().value(0),
-        16_777_218.0,
-        "rounded once"
-    );
+    assert_eq!(batch.column(0).as_primitive::<Float32Type>().value(0), 16_777_218.0, "rounded once");
 }
 
 #[test]
 fn a_value_has_one_text_whichever_type_it_was_stored_as() {
     for (values, types) in [
-        (
-            "1",
-            &["int8", "uint64", "float32", "float64", "decimal(3,2)", "decimal(60,20)"][..],
-        ),
+        ("1", &["int8", "uint64", "float32", "float64", "decimal(3,2)", "decimal(60,20)"][..]),
         ("0.5", &["float32", "float64", "decimal(3,2)", "decimal(60,20)"]),
-        (
-            "2026-01-31T10:00:00.500Z",
-            &["timestamp(ms, utc)", "timestamp(us, utc)", "timestamp(ns, utc)"],
-        ),
+        ("2026-01-31T10:00:00.500Z", &["timestamp(ms, utc)", "timestamp(us, utc)", "timestamp(ns, utc)"]),
         ("2026-01-31T00:00:00", &["timestamp(s)", "timestamp(ns)"]),
     ] {
         for ty in types {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, FixedSizeBinaryBuilder, LargeBinaryArray, LargeListArray, LargeStringArray, PrimitiveArray, RecordBatch,
-    StructArray,
+    ArrayRef, BooleanArray, FixedSizeBinaryBuilder, LargeBinaryArray, LargeListArray, LargeStringArray, PrimitiveArray,
+    RecordBatch, StructArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::*;
@@ -29,8 +29,14 @@ impl Numbers {
 /// Every scalar type, in every unit and at the bounds of its parameters.
 pub(super) fn scalars() -> Vec<Type> {
     use Type::*;
-    let mut types = vec![Null, Bool, Int8, Int16, Int32, Int64, Uint8, Uint16, Uint32, Uint64, Float32, Float64, Text, Json, Binary, Date];
-    types.extend([(1, 0), (9, 2), (18, 18), (38, 10), (39, 0), (76, 38), (5, -2)].map(|(precision, scale)| Decimal { precision, scale }));
+    let mut types = vec![
+        Null, Bool, Int8, Int16, Int32, Int64, Uint8, Uint16, Uint32, Uint64, Float32, Float64, Text, Json, Binary,
+        Date,
+    ];
+    types.extend(
+        [(1, 0), (9, 2), (18, 18), (38, 10), (39, 0), (76, 38), (5, -2)]
+            .map(|(precision, scale)| Decimal { precision, scale }),
+    );
     types.extend([1, 16].map(|length| FixedBinary { length }));
     for unit in [Unit::Second, Unit::Millisecond, Unit::Microsecond, Unit::Nanosecond] {
         types.extend([Time { unit }, Duration { unit }, Timestamp { unit, utc: false }, Timestamp { unit, utc: true }]);
@@ -40,16 +46,26 @@ pub(super) fn scalars() -> Vec<Type> {
 
 /// A column of each scalar, and of lists and structs of them, in each other.
 pub(super) fn every_type() -> Schema {
-    let scalars: Vec<Field> = scalars().into_iter().enumerate().map(|(i, ty)| Field::new(format!("c{i:02} {ty}"), ty)).collect();
+    let scalars: Vec<Field> =
+        scalars().into_iter().enumerate().map(|(i, ty)| Field::new(format!("c{i:02} {ty}"), ty)).collect();
     let all = Type::Struct { fields: scalars.clone() };
     let mut fields = scalars.clone();
-    fields.extend(scalars.iter().map(|f| Field::new(format!("list {}", f.name), Type::List { item: Box::new(f.ty.clone()) })));
+    fields.extend(
+        scalars.iter().map(|f| Field::new(format!("list {}", f.name), Type::List { item: Box::new(f.ty.clone()) })),
+    );
     fields.push(Field::new("struct", all.clone()));
-    fields.push(Field::new("deep", Type::List { item: Box::new(Type::Struct { fields: vec![
-        Field::new("ids", Type::List { item: Box::new(Type::List { item: Box::new(Type::Int64) }) }),
-        Field::new("all", all),
-        Field::new("empty", Type::Struct { fields: vec![] }),
-    ] }) }));
+    fields.push(Field::new(
+        "deep",
+        Type::List {
+            item: Box::new(Type::Struct {
+                fields: vec![
+                    Field::new("ids", Type::List { item: Box::new(Type::List { item: Box::new(Type::Int64) }) }),
+                    Field::new("all", all),
+                    Field::new("empty", Type::Struct { fields: vec![] }),
+                ],
+            }),
+        },
+    ));
     fields.push(Field::new("empty", Type::Struct { fields: vec![] }));
     fields.push(Field::new("empties", Type::List { item: Box::new(Type::Struct { fields: vec![] }) }));
     Schema::new(fields)
@@ -63,7 +79,12 @@ pub(super) fn rows(schema: &Schema, rows: usize, seed: u64) -> RecordBatch {
     RecordBatch::try_new(arrow, columns).unwrap()
 }
 
-fn values<T: ArrowPrimitiveType>(data_type: &DataType, rows: usize, n: &mut Numbers, mut value: impl FnMut(&mut Numbers) -> T::Native) -> ArrayRef {
+fn values<T: ArrowPrimitiveType>(
+    data_type: &DataType,
+    rows: usize,
+    n: &mut Numbers,
+    mut value: impl FnMut(&mut Numbers) -> T::Native,
+) -> ArrayRef {
     let values = (0..rows).map(|_| if n.below(8) == 0 { None } else { Some(value(n)) });
     Arc::new(values.collect::<PrimitiveArray<T>>().with_data_type(data_type.clone()))
 }
@@ -91,11 +112,15 @@ fn array(ty: &DataType, rows: usize, n: &mut Numbers) -> ArrayRef {
     let small = |n: &mut Numbers| n.next() as i64 % 4_000_000_000;
     let day = |n: &mut Numbers, of: u64| (n.next() % of) as i64;
     match ty {
-        DataType::Boolean => Arc::new((0..rows).map(|_| [None, Some(true), Some(false)][n.below(3) as usize]).collect::<BooleanArray>()),
+        DataType::Boolean => {
+            Arc::new((0..rows).map(|_| [None, Some(true), Some(false)][n.below(3) as usize]).collect::<BooleanArray>())
+        }
         DataType::Int8 => values::<Int8Type>(ty, rows, n, |n| n.next() as i8),
         DataType::Int16 => values::<Int16Type>(ty, rows, n, |n| n.next() as i16),
         DataType::Int32 => values::<Int32Type>(ty, rows, n, |n| n.next() as i32),
-        DataType::Int64 => values::<Int64Type>(ty, rows, n, |n| [i64::MIN, i64::MAX, n.next() as i64][n.below(3) as usize]),
+        DataType::Int64 => {
+            values::<Int64Type>(ty, rows, n, |n| [i64::MIN, i64::MAX, n.next() as i64][n.below(3) as usize])
+        }
         DataType::UInt8 => values::<UInt8Type>(ty, rows, n, |n| n.next() as u8),
         DataType::UInt16 => values::<UInt16Type>(ty, rows, n, |n| n.next() as u16),
         DataType::UInt32 => values::<UInt32Type>(ty, rows, n, |n| n.next() as u32),
@@ -104,7 +129,8 @@ fn array(ty: &DataType, rows: usize, n: &mut Numbers) -> ArrayRef {
             [f32::from_bits(0xffc0_0001), f32::NEG_INFINITY, -0.0, n.below(1 << 20) as f32 / 64.0][n.below(4) as usize]
         }),
         DataType::Float64 => values::<Float64Type>(ty, rows, n, |n| {
-            [f64::from_bits(0xfff8_0000_0000_0abc), f64::INFINITY, -0.0, n.below(1 << 40) as f64 / 1024.0][n.below(4) as usize]
+            [f64::from_bits(0xfff8_0000_0000_0abc), f64::INFINITY, -0.0, n.below(1 << 40) as f64 / 1024.0]
+                [n.below(4) as usize]
         }),
         DataType::Decimal128(p, _) => {
             let limit = ten_to(u64::from(*p)).to_i128().unwrap();
@@ -113,16 +139,25 @@ fn array(ty: &DataType, rows: usize, n: &mut Numbers) -> ArrayRef {
         DataType::Decimal256(p, _) => {
             let limit = ten_to(u64::from(*p));
             values::<Decimal256Type>(ty, rows, n, |n| {
-                let wide = i256::from_parts(u128::from(n.next()) << 60 | u128::from(n.next()), n.next() as i128 - (1 << 40));
+                let wide =
+                    i256::from_parts(u128::from(n.next()) << 60 | u128::from(n.next()), n.next() as i128 - (1 << 40));
                 wide.wrapping_rem(limit)
             })
         }
-        DataType::LargeUtf8 => Arc::new((0..rows).map(|_| (n.below(8) > 0).then(|| text(n))).collect::<LargeStringArray>()),
-        DataType::LargeBinary => Arc::new((0..rows).map(|_| (n.below(8) > 0).then(|| text(n).into_bytes())).collect::<LargeBinaryArray>()),
+        DataType::LargeUtf8 => {
+            Arc::new((0..rows).map(|_| (n.below(8) > 0).then(|| text(n))).collect::<LargeStringArray>())
+        }
+        DataType::LargeBinary => {
+            Arc::new((0..rows).map(|_| (n.below(8) > 0).then(|| text(n).into_bytes())).collect::<LargeBinaryArray>())
+        }
         DataType::FixedSizeBinary(width) => {
             let mut builder = FixedSizeBinaryBuilder::new(*width);
             for _ in 0..rows {
-                if n.below(8) == 0 { builder.append_null() } else { builder.append_value(vec![n.next() as u8; *width as usize]).unwrap() }
+                if n.below(8) == 0 {
+                    builder.append_null()
+                } else {
+                    builder.append_value(vec![n.next() as u8; *width as usize]).unwrap()
+                }
             }
             Arc::new(builder.finish())
         }
@@ -133,8 +168,12 @@ fn array(ty: &DataType, rows: usize, n: &mut Numbers) -> ArrayRef {
         DataType::Time64(_) => values::<Time64NanosecondType>(ty, rows, n, |n| day(n, 86_400_000_000_000)),
         DataType::Timestamp(Second, _) => values::<TimestampSecondType>(ty, rows, n, small),
         DataType::Timestamp(Millisecond, _) => values::<TimestampMillisecondType>(ty, rows, n, |n| small(n) * 1_000),
-        DataType::Timestamp(Microsecond, _) => values::<TimestampMicrosecondType>(ty, rows, n, |n| small(n) * 1_000_001),
-        DataType::Timestamp(Nanosecond, _) => values::<TimestampNanosecondType>(ty, rows, n, |n| small(n) * 1_000_000_001),
+        DataType::Timestamp(Microsecond, _) => {
+            values::<TimestampMicrosecondType>(ty, rows, n, |n| small(n) * 1_000_001)
+        }
+        DataType::Timestamp(Nanosecond, _) => {
+            values::<TimestampNanosecondType>(ty, rows, n, |n| small(n) * 1_000_000_001)
+        }
         DataType::Duration(Second) => values::<DurationSecondType>(ty, rows, n, small),
         DataType::Duration(Millisecond) => values::<DurationMillisecondType>(ty, rows, n, small),
         DataType::Duration(Microsecond) => values::<DurationMicrosecondType>(ty, rows, n, small),

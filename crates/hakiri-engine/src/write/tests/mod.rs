@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray as _, DictionaryArray, Float64Array, Int64Array, LargeStringArray, ListArray, StringArray, StringViewArray,
-    TimestampSecondArray,
+    Array, ArrayRef, AsArray as _, DictionaryArray, Float64Array, Int64Array, LargeStringArray, ListArray, StringArray,
+    StringViewArray, TimestampSecondArray,
 };
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Float64Type, Int32Type, TimestampMillisecondType};
@@ -69,7 +69,11 @@ fn cases() -> Vec<(String, Schema, RecordBatch, bool)> {
     let all = every_type();
     cases.push(("every type, nested".to_owned(), all.clone(), rows(&all, 1_500, 2), true));
     cases.push(("a snapshot, without a run".to_owned(), all.clone(), rows(&all, 100, 3), false));
-    let wide = Schema::new(vec![Field::new("id", Type::Int64), Field::new("name", Type::Text), Field::new("x", Type::Float64)]);
+    let wide = Schema::new(vec![
+        Field::new("id", Type::Int64),
+        Field::new("name", Type::Text),
+        Field::new("x", Type::Float64),
+    ]);
     cases.push(("several chunks, pages and row groups".to_owned(), wide.clone(), rows(&wide, 150_000, 4), true));
     let large = LargeStringArray::from_iter_values((0..20).map(|n| format!("{n}").repeat(3 << 20)));
     let (schema, batch) = column(Type::Text, large);
@@ -179,7 +183,14 @@ fn bytes_do_not_depend_on_threads() {
     let batch = rows(&schema, 300, 6);
     let alone = hashes(&encode(&schema, Some(&run()), [batch.clone()]));
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (1..=4).map(|n| scope.spawn({ let (schema, batch) = (&schema, &batch); move || hashes(&encode(schema, Some(&run()), cut(batch, n * 50))) })).collect();
+        let threads: Vec<_> = (1..=4)
+            .map(|n| {
+                scope.spawn({
+                    let (schema, batch) = (&schema, &batch);
+                    move || hashes(&encode(schema, Some(&run()), cut(batch, n * 50)))
+                })
+            })
+            .collect();
         for thread in threads {
             assert_eq!(thread.join().unwrap(), alone);
         }
@@ -193,13 +204,15 @@ fn array_types_do_not_show() {
     let (schema, plain) = column(Type::Text, LargeStringArray::from(texts.clone()));
     let expected = hashes(&encode(&schema, None, [plain]));
     let dictionary: DictionaryArray<Int32Type> = texts.clone().into_iter().collect();
-    let others: [ArrayRef; 3] = [Arc::new(StringArray::from(texts.clone())), Arc::new(StringViewArray::from(texts)), Arc::new(dictionary)];
+    let others: [ArrayRef; 3] =
+        [Arc::new(StringArray::from(texts.clone())), Arc::new(StringViewArray::from(texts)), Arc::new(dictionary)];
     for other in others {
         let batch = RecordBatch::try_from_iter_with_nullable([("a", other, true)]).unwrap();
         assert_eq!(hashes(&encode(&schema, None, [batch])), expected);
     }
     let lists = || vec![Some(vec![Some(1), None]), None, Some(vec![]), Some(vec![Some(2)])];
-    let (schema, list) = column(Type::List { item: Box::new(Type::Int32) }, ListArray::from_iter_primitive::<Int32Type, _, _>(lists()));
+    let (schema, list) =
+        column(Type::List { item: Box::new(Type::Int32) }, ListArray::from_iter_primitive::<Int32Type, _, _>(lists()));
     let large = arrow::array::LargeListArray::from_iter_primitive::<Int32Type, _, _>(lists());
     assert_eq!(hashes(&encode(&schema, None, [column(Type::Null, large).1])), hashes(&encode(&schema, None, [list])));
     // A bitmap without a null, and values behind nulls.
@@ -207,7 +220,10 @@ fn array_types_do_not_show() {
     let bitmap = Int64Array::new(vec![1, 2].into(), Some(arrow::buffer::NullBuffer::new_valid(2)));
     assert_eq!(hashes(&encode(&schema, None, [column(Type::Null, bitmap).1])), hashes(&encode(&schema, None, [plain])));
     let hidden = |v| Int64Array::new(vec![1, v].into(), Some(vec![true, false].into()));
-    assert_eq!(hashes(&encode(&schema, None, [column(Type::Null, hidden(7)).1])), hashes(&encode(&schema, None, [column(Type::Null, hidden(0)).1])));
+    assert_eq!(
+        hashes(&encode(&schema, None, [column(Type::Null, hidden(7)).1])),
+        hashes(&encode(&schema, None, [column(Type::Null, hidden(0)).1]))
+    );
 }
 
 #[test]
@@ -219,7 +235,10 @@ fn nans_are_one_seconds_are_milliseconds_and_missing_columns_null() {
 
     let seconds = Type::Timestamp { unit: TimeUnit::Second, utc: false };
     let (schema, batch) = column(seconds.clone(), TimestampSecondArray::from(vec![1]));
-    assert_eq!(read(&encode(&schema, None, [batch])[0]).column(0).as_primitive::<TimestampMillisecondType>().value(0), 1_000);
+    assert_eq!(
+        read(&encode(&schema, None, [batch])[0]).column(0).as_primitive::<TimestampMillisecondType>().value(0),
+        1_000
+    );
     let (schema, batch) = column(seconds, TimestampSecondArray::from(vec![i64::MAX]));
     let error = Encoder::new(&schema, None).unwrap().push(&batch).unwrap_err();
     assert_eq!(error.code(), Code::SchemaValue);
@@ -230,9 +249,17 @@ fn nans_are_one_seconds_are_milliseconds_and_missing_columns_null() {
     let back = read(&encode(&schema, None, [batch.clone()])[0]);
     assert!(back.column(0).is_null(0) && back.column(1).is_valid(0));
     let other = Schema::new(vec![Field::new("b", Type::Text)]);
-    assert_eq!(Encoder::new(&other, None).unwrap().push(&batch).unwrap_err().code(), Code::Internal, "no column is lost silently");
+    assert_eq!(
+        Encoder::new(&other, None).unwrap().push(&batch).unwrap_err().code(),
+        Code::Internal,
+        "no column is lost silently"
+    );
     let narrow = Schema::new(vec![Field::new("a", Type::Int8)]);
-    assert_eq!(Encoder::new(&narrow, None).unwrap().push(&batch).unwrap_err().code(), Code::Internal, "types are converted elsewhere");
+    assert_eq!(
+        Encoder::new(&narrow, None).unwrap().push(&batch).unwrap_err().code(),
+        Code::Internal,
+        "types are converted elsewhere"
+    );
 }
 
 #[tokio::test]
@@ -244,7 +271,8 @@ async fn parts_are_named_counted_and_in_the_store() {
     let writer = PartWriter::new(&store, folder.clone(), 3, &schema, Some(&run())).unwrap();
     assert_eq!(writer.finish().await.unwrap(), [], "no rows, no parts");
 
-    let (schema, large) = column(Type::Text, LargeStringArray::from_iter_values((0..30).map(|n| format!("{n}").repeat(5 << 19))));
+    let (schema, large) =
+        column(Type::Text, LargeStringArray::from_iter_values((0..30).map(|n| format!("{n}").repeat(5 << 19))));
     let mut earlier = None;
     for _ in 0..2 {
         let mut writer = PartWriter::new(&store, folder.clone(), 3, &schema, Some(&run())).unwrap();

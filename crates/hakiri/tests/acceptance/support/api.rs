@@ -28,7 +28,12 @@ pub struct Response {
 
 impl Response {
     pub fn json(value: &serde_json::Value) -> Self {
-        Self { status: 200, headers: vec![("content-type".into(), "application/json".into())], body: value.to_string().into_bytes(), cut_after: None }
+        Self {
+            status: 200,
+            headers: vec![("content-type".into(), "application/json".into())],
+            body: value.to_string().into_bytes(),
+            cut_after: None,
+        }
     }
 
     pub fn text(status: u16, content_type: &str, body: &str) -> Self {
@@ -56,7 +61,8 @@ impl Api {
     pub fn start(handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let (requests, log, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let (requests, log, stop) =
+            (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let handler: Arc<Handler> = Arc::new(handler);
         let (count, seen, stopped) = (requests.clone(), log.clone(), stop.clone());
         std::thread::spawn(move || {
@@ -64,7 +70,9 @@ impl Api {
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                let (Ok(stream), handler, count, seen) = (stream, handler.clone(), count.clone(), seen.clone()) else { continue };
+                let (Ok(stream), handler, count, seen) = (stream, handler.clone(), count.clone(), seen.clone()) else {
+                    continue;
+                };
                 std::thread::spawn(move || serve(stream, &*handler, &count, &seen));
             }
         });
@@ -96,7 +104,9 @@ fn serve(stream: TcpStream, handler: &Handler, count: &AtomicUsize, seen: &Mutex
         }
         head.push_str("\r\n");
         let cut = response.cut_after.unwrap_or(response.body.len());
-        if out.write_all(head.as_bytes()).and_then(|()| out.write_all(&response.body[..cut])).is_err() || response.cut_after.is_some() {
+        if out.write_all(head.as_bytes()).and_then(|()| out.write_all(&response.body[..cut])).is_err()
+            || response.cut_after.is_some()
+        {
             let _ = out.shutdown(std::net::Shutdown::Both);
             return;
         }
@@ -124,7 +134,13 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     reader.read_exact(&mut body).ok()?;
     let url = url::Url::parse(&format!("http://x{target}")).ok()?;
     let query = url.query_pairs().map(|(k, v)| (k.into_owned(), v.into_owned())).collect();
-    Some(Request { method, path: url.path().to_owned(), query, headers, body: String::from_utf8_lossy(&body).into_owned() })
+    Some(Request {
+        method,
+        path: url.path().to_owned(),
+        query,
+        headers,
+        body: String::from_utf8_lossy(&body).into_owned(),
+    })
 }
 
 /// Pages of records by number: `?page=1…`, `{"data": [...]}`; an empty page ends it.

@@ -170,9 +170,15 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
 /// Runs a Python script with the interpreter that has pyarrow and duckdb; its stdout.
 #[track_caller]
 pub fn python(script: &str, args: &[&str]) -> String {
-    let python = std::env::var("HAKIRI_TEST_PYTHON").expect("HAKIRI_TEST_PYTHON is not set: run the tests with ./x test");
+    let python =
+        std::env::var("HAKIRI_TEST_PYTHON").expect("HAKIRI_TEST_PYTHON is not set: run the tests with ./x test");
     let output = Command::new(python).arg("-c").arg(script).args(args).output().unwrap();
-    assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
