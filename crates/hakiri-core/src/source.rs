@@ -155,19 +155,28 @@ pub struct Progress {
     pub bytes_total: u64,
 }
 
-/// A flag that many can see and one can raise.
+/// A flag that many can see and one can raise. A child is raised with its parent, not the other way round.
 #[derive(Debug, Clone, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct Cancel {
+    raised: Arc<AtomicBool>,
+    parent: Option<Arc<Cancel>>,
+}
 
 impl Cancel {
-    /// Raises it.
-    pub fn cancel(&self) {
-        self.0.store(true, Ordering::SeqCst);
+    /// A flag below this one.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self { raised: Arc::default(), parent: Some(Arc::new(self.clone())) }
     }
 
-    /// Whether it is raised.
+    /// Raises it.
+    pub fn cancel(&self) {
+        self.raised.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it, or one above it, is raised.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.raised.load(Ordering::SeqCst) || self.parent.as_ref().is_some_and(|p| p.is_cancelled())
     }
 
     /// An error if it is raised; for loops.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use arrow_array::RecordBatch;
+use arrow_array::{BooleanArray, RecordBatch};
 
 use crate::error::Result;
 use crate::schema::Schema;
@@ -32,5 +32,14 @@ pub trait Transform: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// `HK0806` when a value cannot be computed.
-    fn apply(&self, input: &RecordBatch) -> Result<RecordBatch>;
+    fn apply(&self, input: &RecordBatch) -> Result<Transformed>;
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone)]
+pub struct Transformed {
+    /// The rows that came out, in the order of those that went in.
+    pub batch: RecordBatch,
+    /// For each row that went in, whether it came out. No nulls.
+    pub kept: BooleanArray,
 }

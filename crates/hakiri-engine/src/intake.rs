@@ -39,11 +39,11 @@ struct Intake<'a> {
 }
 
 impl<'a> Intake<'a> {
-    fn new(engine: &Engine, table: &'a PlannedTable, tables: usize) -> Self {
+    fn new(engine: &Engine, table: &'a PlannedTable, memory: usize) -> Self {
         Self {
             table,
             inference: Inference::new(&table.declared),
-            spool: Spool::new(engine.settings.memory / 4 / tables.max(1), engine.settings.temp_dir.clone()),
+            spool: Spool::new(memory, engine.settings.temp_dir.clone()),
             read: 0,
             rejected: 0,
             samples: Vec::new(),
@@ -81,7 +81,10 @@ impl<'a> Intake<'a> {
 pub(crate) async fn read_step(engine: &Engine, plan: &Plan, step: &PlannedStep, cancel: Cancel) -> Result<StepResult> {
     let ctx = engine.source_context(&plan.secrets, cancel.clone())?;
     let step = &with_inline_cursors(engine, step).await?;
-    let mut intakes: Vec<Intake<'_>> = step.tables.iter().map(|t| Intake::new(engine, t, step.tables.len())).collect();
+    // The budget is the process's (P7): what steps at once and their tables hold is divided among them.
+    let memory = engine.settings.memory / at_once(plan);
+    let spool = memory / 4 / step.tables.len().max(1);
+    let mut intakes: Vec<Intake<'_>> = step.tables.iter().map(|t| Intake::new(engine, t, spool)).collect();
     receive(engine, plan, step, &ctx, &mut intakes).await.map_err(|e| redacted(&ctx, e))?;
     // Parents stand before their children, which need to know what became of them.
     let mut settled: Vec<Settled> = Vec::with_capacity(intakes.len());
@@ -108,6 +111,11 @@ async fn with_inline_cursors(engine: &Engine, step: &PlannedStep) -> Result<Plan
     Ok(step)
 }
 
+/// How many steps of a plan may be under way in this process.
+fn at_once(plan: &Plan) -> usize {
+    plan.steps.len().min(plan.concurrency as usize).max(1)
+}
+
 /// The first pass: from the connector into spools.
 async fn receive(
     engine: &Engine,
@@ -122,10 +130,12 @@ async fn receive(
         ctx.cancel.check()?;
         match message? {
             Message::Rows { stream, rows } => take_rows(engine, step, intakes, table_of(step, stream)?, rows)?,
-            Message::Rejected { stream, reason, error } => intakes[table_of(step, stream)?].reject(reason, error)?,
+            Message::Rejected { stream, reason, error } => {
+                intakes[table_of(step, stream)?].reject(ctx.secrets.redact(&reason), error)?;
+            }
             Message::Cursor { stream, after } => intakes[table_of(step, stream)?].opaque = Some(after),
             Message::Progress(progress) => engine.events.progress(step.index, progress),
-            Message::Note { text, .. } => engine.events.note(&text),
+            Message::Note { text, .. } => engine.events.note(&ctx.secrets.redact(&text)),
         }
         // Lets heartbeats and interruptions in, however busy the source is.
         tokio::task::yield_now().await;

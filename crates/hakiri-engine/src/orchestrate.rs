@@ -18,6 +18,8 @@ use crate::Engine;
 /// What `begin`, `step` or `commit` fail with as operations: a catalog or store out of reach, an interruption. A failed
 /// *table* is not such an error; it is in the report.
 pub async fn drive(engine: &Engine, request: &BeginRequest) -> Result<Vec<RunReport>> {
+    // What goes wrong here stops this pipeline's steps, not those of others in the process.
+    let engine = &Engine { cancel: engine.cancel.child(), ..engine.clone() };
     let mut reports = Vec::new();
     loop {
         let (run, epoch) = match engine.begin(request).await? {

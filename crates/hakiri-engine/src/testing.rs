@@ -122,7 +122,7 @@ impl Transforms for Without {
     }
 
     fn compile(&self, _: &str, _: &Schema) -> Result<Box<dyn Transform>> {
-        unimplemented!("these tests have no transforms")
+        Err(hakiri_core::Error::new(hakiri_core::codes::Code::TransformInvalid, "these tests have no transforms"))
     }
 }
 

@@ -110,7 +110,7 @@ pub struct Case {
     /// What it tests.
     pub name: &'static str,
     /// Panics when the adapter fails it.
-    pub run: for<'a> fn(&'a dyn Setup) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
+    pub run: for<'a> fn(&'a dyn Setup) -> CaseRun<'a>,
 }
 
 impl fmt::Debug for Case {
@@ -300,3 +300,6 @@ macro_rules! __catalog_tests {
         }
     };
 }
+
+/// A case under way; it panics when the adapter fails it.
+pub type CaseRun<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;

@@ -156,7 +156,8 @@ mod tests {
     #[test]
     fn statuses_and_headers_decide_the_kind() {
         let limited = |seconds| (Code::HttpRateLimited, Kind::RateLimited { seconds });
-        let cases: &[(u16, &[(&str, &str)], (Code, Kind))] = &[
+        type Case = (u16, &'static [(&'static str, &'static str)], (Code, Kind));
+        let cases: &[Case] = &[
             (400, &[], (Code::HttpStatus, Kind::Permanent)),
             (401, &[], (Code::SourceAuth, Kind::AuthExpired)),
             (401, &[("retry-after", "3")], (Code::SourceAuth, Kind::AuthExpired)),

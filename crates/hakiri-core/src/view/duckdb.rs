@@ -290,12 +290,12 @@ SELECT "id", "it's ""x""", "_hakiri_run" FROM read_parquet([
 ) AS r0
 );
 "#;
-        assert_eq!(view_sql(&[view.clone()], &view.table), expected);
+        assert_eq!(view_sql(std::slice::from_ref(&view), &view.table), expected);
     }
 
     #[test]
     fn a_merge_of_one_run_needs_no_window_and_an_empty_table_no_file() {
-        let sql = |view: TableView| view_sql(&[view.clone()], &view.table);
+        let sql = |view: TableView| view_sql(std::slice::from_ref(&view), &view.table);
         assert!(!sql(view(Mode::Merge, &[3])).contains("QUALIFY"));
         assert!(
             sql(view(Mode::Merge, &[3, 7]))

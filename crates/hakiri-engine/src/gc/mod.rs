@@ -88,17 +88,17 @@ fn owner(path: &str) -> Owner {
         Ok(run) if ours => Owner::Run(run),
         _ => Owner::Nobody,
     };
-    match segments.as_slice() {
-        &[TABLES, table, "runs", run, name] if table.parse::<TableName>().is_ok() => {
+    match *segments.as_slice() {
+        [TABLES, table, "runs", run, name] if table.parse::<TableName>().is_ok() => {
             of_run(run, is_data(name) || is_hashed(name, "cursor-", ".json"))
         }
-        &[TABLES, table, "snapshots", snapshot, name]
+        [TABLES, table, "snapshots", snapshot, name]
             if table.parse::<TableName>().is_ok() && is_snapshot(snapshot) && is_data(name) =>
         {
             Owner::Us
         }
-        &[STEPS, run, name] => of_run(run, is_numbered(name, "step-", 1, ".json")),
-        &[TEMP, name] if name.starts_with("put-") && name.ends_with(".tmp") => Owner::Us,
+        [STEPS, run, name] => of_run(run, is_numbered(name, "step-", 1, ".json")),
+        [TEMP, name] if name.starts_with("put-") && name.ends_with(".tmp") => Owner::Us,
         _ => Owner::Nobody,
     }
 }

@@ -113,7 +113,7 @@ fn all(rows: usize) -> BooleanArray {
 }
 
 /// A mask over given rows, narrowed by a mask over those it keeps.
-fn narrowed(kept: &BooleanArray, inside: &BooleanArray) -> BooleanArray {
+pub(super) fn narrowed(kept: &BooleanArray, inside: &BooleanArray) -> BooleanArray {
     let mut inside = inside.iter();
     kept.iter().map(|k| Some(k == Some(true) && inside.next().flatten() == Some(true))).collect()
 }

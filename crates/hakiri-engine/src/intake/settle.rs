@@ -15,9 +15,10 @@ use hakiri_core::schema::{Field, Schema, Type};
 use hakiri_core::source::Cancel;
 use hakiri_core::spec::Mode;
 use hakiri_core::step::TableResult;
+use hakiri_core::transform::Transformed;
 
 use super::Intake;
-use super::rows::{check_columns, decode_rows, internal, keep, with_keys, within_window};
+use super::rows::{check_columns, decode_rows, internal, keep, narrowed, with_keys, within_window};
 use crate::Engine;
 use crate::sort::Sorter;
 use crate::spool::Spool;
@@ -63,12 +64,12 @@ pub(super) async fn settle(
         None => plan_schema(table.schema.as_ref(), &seen, &table.declared, table.policy)?,
     };
     check_columns(table, &seen, &schema, intake.read)?;
-    let tracked = has_children && transform.is_none() && !table.merge.primary_key.is_empty();
+    let tracked = has_children && !table.merge.primary_key.is_empty();
 
     let folder = layout::run(&table.table, &plan.run);
     let mut writer = PartWriter::new(&engine.store, folder, step.index, &schema, Some(&plan.run))?;
     let carried = if tracked { with_arrival(&schema) } else { schema.clone() };
-    let mut sorter = sorter(engine, table, &carried)?;
+    let mut sorter = sorter(engine, plan, table, &carried)?;
     let mut survivors = BooleanBufferBuilder::new(0);
     survivors.append_n(if tracked { usize::try_from(intake.read).unwrap_or(0) } else { 0 }, false);
 
@@ -85,9 +86,12 @@ pub(super) async fn settle(
         let (batch, kept_here) = parents.filter(batch, &kept, rows.len())?;
         kept = kept_here;
         let (batch, kept) = within_window(&mut intake, batch, kept, &mut last)?;
-        let batch = match &transform {
-            Some(transform) => transform.apply(&batch)?,
-            None => batch,
+        let (batch, kept) = match &transform {
+            Some(transform) => {
+                let Transformed { batch, kept: passed } = transform.apply(&batch)?;
+                (batch, narrowed(&kept, &passed))
+            }
+            None => (batch, kept),
         };
         let batch = cast_batch(&batch, &schema)?;
         let batch = if tracked { append_arrival(&batch, &carried, first, &kept)? } else { batch };
@@ -133,7 +137,7 @@ pub(super) async fn settle(
 }
 
 /// Keyed tables are written in key order (S8), and in mode merge one row per key (ADR 0009).
-fn sorter(engine: &Engine, table: &PlannedTable, schema: &Schema) -> Result<Option<Sorter>> {
+fn sorter(engine: &Engine, plan: &Plan, table: &PlannedTable, schema: &Schema) -> Result<Option<Sorter>> {
     if table.merge.primary_key.is_empty() {
         return Ok(None);
     }
@@ -142,7 +146,7 @@ fn sorter(engine: &Engine, table: &PlannedTable, schema: &Schema) -> Result<Opti
         &table.merge.primary_key,
         table.merge.cursor.as_deref(),
         table.merge.mode == Mode::Merge,
-        engine.settings.memory / 2,
+        engine.settings.memory / 2 / super::at_once(plan),
         engine.settings.temp_dir.clone(),
     )?;
     Ok(Some(sorter))

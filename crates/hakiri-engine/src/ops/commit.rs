@@ -96,9 +96,18 @@ impl Engine {
             })
             .await?;
         self.publish(&committed.head).await?;
+        self.forget_steps(&plan).await?;
         let record =
             committed.run.ok_or_else(|| Error::new(Code::Internal, "the catalog committed a run without a record"))?;
         Ok(AfterCommit::Begin { report: record.report })
+    }
+
+    /// The results of steps are dead once their run is committed. What a crash leaves here is `gc`'s.
+    async fn forget_steps(&self, plan: &Plan) -> Result<()> {
+        for file in self.store.list(&format!("{}/{}", layout::STEPS, plan.run)).await? {
+            self.store.delete(&file.path).await?;
+        }
+        Ok(())
     }
 
     /// The results of all steps, by table.

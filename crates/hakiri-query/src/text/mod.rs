@@ -162,11 +162,17 @@ fn scalar(array: &ArrayRef, style: Style) -> Result<Writer, ArrowError> {
         }
         DataType::Decimal32(p, s) | DataType::Decimal64(p, s) | DataType::Decimal128(p, s) => {
             let (a, s) = (convert(array, &DataType::Decimal128(*p, *s))?.as_primitive::<Decimal128Type>().clone(), *s);
-            Box::new(move |row, out| Some(decimal(&a.value(row).to_string(), s, style, out)))
+            Box::new(move |row, out| {
+                decimal(&a.value(row).to_string(), s, style, out);
+                Some(())
+            })
         }
         DataType::Decimal256(_, s) => {
             let (a, s) = (array.as_primitive::<Decimal256Type>().clone(), *s);
-            Box::new(move |row, out| Some(decimal(&a.value(row).to_string(), s, style, out)))
+            Box::new(move |row, out| {
+                decimal(&a.value(row).to_string(), s, style, out);
+                Some(())
+            })
         }
         DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => {
             let a = convert(array, &DataType::LargeUtf8)?.as_string::<i64>().clone();

@@ -3,15 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
-use arrow::compute::filter_record_batch;
+use arrow::array::{Array as _, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::{filter_record_batch, prep_null_mask_filter};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::DataFusionError;
 use datafusion::common::cast::as_boolean_array;
 use datafusion::physical_expr::PhysicalExpr;
 use hakiri_core::codes::Code;
 use hakiri_core::schema::Schema;
-use hakiri_core::transform::Transform;
+use hakiri_core::transform::{Transform, Transformed};
 use hakiri_core::{Error, Result};
 
 use crate::errors;
@@ -39,7 +39,7 @@ impl Transform for Compiled {
         &self.output
     }
 
-    fn apply(&self, input: &RecordBatch) -> Result<RecordBatch> {
+    fn apply(&self, input: &RecordBatch) -> Result<Transformed> {
         let same = input.num_columns() == self.input.fields().len()
             && input
                 .schema_ref()
@@ -53,12 +53,15 @@ impl Transform for Compiled {
                 "a transform was given rows of another schema than it was compiled for",
             ));
         }
-        let kept = match &self.filter {
-            Some(filter) => {
-                filter_record_batch(input, &self.mask(filter, input)?).map_err(|e| failed(&e.into(), "where"))?
-            }
-            None => input.clone(),
+        let mask = match &self.filter {
+            // A condition that is null does not hold.
+            Some(filter) => match self.mask(filter, input)? {
+                mask if mask.null_count() > 0 => prep_null_mask_filter(&mask),
+                mask => mask,
+            },
+            None => BooleanArray::from(vec![true; input.num_rows()]),
         };
+        let kept = filter_record_batch(input, &mask).map_err(|e| failed(&e.into(), "where"))?;
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.columns.len());
         for (expr, field) in self.columns.iter().zip(self.arrow.fields()) {
             let array = expr
@@ -73,8 +76,9 @@ impl Transform for Compiled {
             columns.push(array);
         }
         let options = RecordBatchOptions::new().with_row_count(Some(kept.num_rows()));
-        RecordBatch::try_new_with_options(Arc::clone(&self.arrow), columns, &options)
-            .map_err(|e| Error::new(Code::Internal, errors::reason(&e.into())))
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.arrow), columns, &options)
+            .map_err(|e| Error::new(Code::Internal, errors::reason(&e.into())))?;
+        Ok(Transformed { batch, kept: mask })
     }
 }
 

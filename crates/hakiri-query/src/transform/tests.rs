@@ -118,7 +118,7 @@ fn projections_filters_and_functions() {
         transforms.check(sql).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
         let transform = transforms.compile(sql, &input()).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
         assert_eq!(types(transform.output()), columns, "{sql}");
-        let whole = transform.apply(&rows()).unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+        let whole = transform.apply(&rows()).unwrap_or_else(|e| panic!("{sql}: {e:?}")).batch;
         assert_eq!(*whole.schema(), to_arrow_schema(transform.output()), "{sql}");
         if !sql.contains("sha256") {
             assert_eq!(shown(&whole), expected, "{sql}");
@@ -130,8 +130,8 @@ fn projections_filters_and_functions() {
 /// The rows one at a time, and the empty batch.
 fn by_one(transform: &dyn Transform) -> RecordBatch {
     let rows = rows();
-    let parts: Vec<_> = (0..rows.num_rows()).map(|row| transform.apply(&rows.slice(row, 1)).unwrap()).collect();
-    assert_eq!(transform.apply(&rows.slice(0, 0)).unwrap().num_rows(), 0);
+    let parts: Vec<_> = (0..rows.num_rows()).map(|row| transform.apply(&rows.slice(row, 1)).unwrap().batch).collect();
+    assert_eq!(transform.apply(&rows.slice(0, 0)).unwrap().batch.num_rows(), 0);
     concat_batches(&parts[0].schema(), &parts).unwrap()
 }
 

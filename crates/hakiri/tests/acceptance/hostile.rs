@@ -228,6 +228,28 @@ fn two_runs_of_one_pipeline_at_once_are_one_run_and_one_refusal() {
 }
 
 #[test]
+fn a_pipeline_that_cannot_go_on_does_not_stop_the_others() {
+    let project = Project::new(&format!("{}{}", FILES, FILES.replace("id = \"f\"", "id = \"g\"")));
+    project.write("data/a.csv", "id,v\n1,a\n");
+    // Where the first pipeline's results of steps go, something else lies already.
+    project.hakiri(&["run", "g"]).expect(0);
+    project.write("data/b.csv", "id,v\n2,b\n");
+    let tick = "2026-10-01T00:00:00Z";
+    let run = project.hakiri(&["run", "f", "--tick", tick, "--json"]).expect(0).json()["runs"][0]["run"].as_str().unwrap().to_owned();
+    assert!(!run.is_empty());
+    std::fs::create_dir_all(project.store().join("steps")).unwrap();
+    std::fs::remove_dir_all(project.store().join("steps")).unwrap();
+    std::fs::write(project.store().join("steps"), "not a folder").unwrap();
+    project.write("data/c.csv", "id,v\n3,c\n");
+    let ran = project.hakiri(&["run"]).expect(1);
+    assert!(!ran.stderr.contains("HK0003"), "nobody interrupted anything:\n{}", ran.stderr);
+    std::fs::remove_file(project.store().join("steps")).unwrap();
+    project.run();
+    nothing_lost(&project, "f_t", 3);
+    nothing_lost(&project, "g_t", 3);
+}
+
+#[test]
 fn one_failed_table_does_not_stop_the_others() {
     let api = Api::start(|request| match request.path.as_str() {
         "/bad" => Response::text(400, "application/json", "{}"),

@@ -1,7 +1,15 @@
 //! Acceptance: the real binary, as a user starts it. `HAKIRI_BIN` names another one (the shipped artifact); tests whose
 //! names begin with `artifact_` are run against it by `./x test`.
 
-#![allow(clippy::disallowed_methods)] // tests read files, clocks and the environment
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests read files, clocks and the environment, and fail by panicking"
+)]
 
 mod behaviour;
 mod determinism;

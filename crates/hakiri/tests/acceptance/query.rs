@@ -102,6 +102,20 @@ fn an_incremental_api_is_merged_by_key_and_children_follow_their_parent() {
 }
 
 #[test]
+fn children_follow_the_version_of_their_parent_that_counts_also_behind_a_transform() {
+    for transform in ["", "transform = \"select id, name from input where id < 9\"\n"] {
+        let project = Project::new(&format!(
+            "[[pipeline]]\nid = \"q\"\ntables = [\"o\"]\nsource = {{ connector = \"file\", config = {{ path = \"d.jsonl\" }} }}\n[pipeline.table.o]\nprimary_key = [\"id\"]\nchildren = [\"lines\"]\n{transform}"
+        ));
+        let first = r#"{"id":1,"name":"a","lines":[{"n":1},{"n":2},{"n":3}]}"#;
+        let second = r#"{"id":1,"name":"b","lines":[{"n":7}]}"#;
+        project.write("d.jsonl", format!("{first}\n{second}\n{}\n", r#"{"id":9,"name":"x","lines":[]}"#));
+        project.run();
+        assert_eq!(project.rows("select o_id, n from q_o_lines"), [json!({"o_id": 1, "n": 7})], "{transform}");
+    }
+}
+
+#[test]
 fn a_row_beyond_the_tick_belongs_to_the_next_run() {
     let api = Api::start(|request| {
         let all = vec![json!({"id": 1, "at": "2026-01-01T00:00:00Z"}), json!({"id": 2, "at": "2026-03-01T00:00:00Z"})];

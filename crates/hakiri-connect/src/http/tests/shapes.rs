@@ -139,7 +139,7 @@ async fn github() {
         );
         let page = asked.number("page").unwrap_or(1);
         let issue = |id: usize| {
-            if id % 2 == 0 {
+            if id.is_multiple_of(2) {
                 json!({ "id": id, "pull_request": { "url": "u" } })
             } else {
                 json!({ "id": id, "pull_request": null })

@@ -125,18 +125,6 @@ impl Project {
     pub fn files(&self) -> Vec<String> {
         files_below(&self.store().join("tables"), &self.store())
     }
-
-    /// SHA-256 of every Parquet file, by its path.
-    pub fn parts(&self) -> Vec<(String, String)> {
-        self.files()
-            .into_iter()
-            .filter(|f| f.ends_with(".parquet"))
-            .map(|f| {
-                let bytes = std::fs::read(self.store().join(&f)).unwrap();
-                (f, sha256(&bytes))
-            })
-            .collect()
-    }
 }
 
 /// All files below a folder, relative to `base`, sorted.
