@@ -93,6 +93,7 @@ codes! {
     StoreDamaged "HK0306" Permanent, "a committed file does not have its hash", "The file was changed outside of Hakiri.", "restore the file, or run `hakiri run --full` for the table";
     StoreNewer "HK0307" Usage, "the store was written by a newer Hakiri", "Its format version is above the ones this binary knows.", "use the newer binary";
     StoreDenied "HK0308" Permanent, "the store refused access", "The folder's permissions or the bucket's policy do not allow it.", "check the permissions or credentials";
+    StoreOther "HK0309" Usage, "the catalog governs another store", "The catalog remembers the folder or bucket that it governs, and the manifest names another one: one catalog governs one store (S11).", "set `[context]` and the project's name back to the store named first, or give the other store its own `[catalog]` path";
 
     // 04 any source
     SourceUnknownConnector "HK0401" Usage, "the connector is not known", "The binary has no connector of this name.", "use one of the names listed";
@@ -151,6 +152,8 @@ codes! {
     PlanVersion "HK0905" Permanent, "the unfinished run was planned by a newer Hakiri", "Its plan has a version this binary does not know.", "use the newer binary";
     NothingToDo "HK0906" Usage, "no pipeline matches", "The manifest has no pipeline of this name.", "use one of the names listed";
     StateInvalid "HK0907" Usage, "the state cannot be set to this", "The value does not fit the table's cursor.", "see `hakiri state show`";
+    CursorAhead "HK0908" Permanent, "the table has been read into the future", "The table's cursor is later than the clock: the clock went back, or a run stood for a later instant. A run now would leave out what changed in between.", "check the clock, then set the cursor back with `hakiri state rewind`";
+    MergeChanged "HK0909" Usage, "the table's rows are kept in another way", "The mode, the primary key or the cursor column differs from the one that the stored rows were written with; the two cannot be merged.", "run `hakiri run --full` for the pipeline or `hakiri state reset` for the table, or put the setting back";
 }
 
 impl fmt::Display for Code {

@@ -1,4 +1,10 @@
 //! Secrets: they enter at run time, by name, and never land anywhere (P8).
+//!
+//! Messages that quote a source go through [`Secrets::redact`], which knows a value also as URLs, JSON and base64 spell
+//! it. Values shorter than four bytes can only be found as whole words, and those of `HAKIRI_…` variables that short are
+//! settings (`HAKIRI_PAGE=50`), not secrets: they are not looked for. A real secret is longer.
+
+mod redact;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -82,10 +88,25 @@ impl Secrets {
     }
 
     /// Replaces every secret value in a text by `[secret]`: the last line of defence, for messages that quote a source.
+    ///
+    /// Found are the value itself, percent-encoded in any way (also twice), with the escapes of JSON, HTML and programs,
+    /// and in base64 (both alphabets, with and without padding, also inside of a longer text); also where the text breaks
+    /// off within it. Values of one to three bytes are found as whole words only, see the module.
     pub fn redact(&self, text: &str) -> String {
-        let mut values: Vec<&str> = self.0.values().map(Secret::expose).filter(|v| v.len() >= 4).collect();
-        values.sort_unstable_by_key(|v| std::cmp::Reverse(v.len()));
-        values.into_iter().fold(text.to_owned(), |text, value| text.replace(value, "[secret]"))
+        let wanted = |(name, value): &(&String, &Secret)| value.0.len() >= redact::LONG || !name.starts_with("HAKIRI_");
+        redact::redact(text, self.0.iter().filter(wanted).map(|(_, value)| value.expose()))
+    }
+
+    /// An error whose message, hint and place went through [`Self::redact`]; its code and kind stay.
+    #[must_use]
+    pub fn redact_error(&self, error: &Error) -> Error {
+        let clean = Error::new(error.code(), self.redact(error.message()))
+            .with_kind(error.kind())
+            .with_hint(self.redact(error.hint()));
+        match error.place() {
+            Some(place) => clean.at(self.redact(place)),
+            None => clean,
+        }
     }
 }
 
@@ -145,5 +166,22 @@ mod tests {
         assert_eq!(secrets.resolve_text("${NOPE}").unwrap_err().code(), Code::SecretMissing);
         assert_eq!(secrets.redact("got s3cr3t-canary back"), "got [secret] back");
         assert!(!format!("{secrets:?}").contains("canary"));
+    }
+
+    #[test]
+    fn errors_lose_secrets_everywhere_and_keep_code_and_kind() {
+        let secrets = Secrets::new([
+            ("TOKEN".to_owned(), Secret::new("a/b c?d")),
+            ("HAKIRI_PAGE".to_owned(), Secret::new("50")),
+            ("PIN".to_owned(), Secret::new("77")),
+        ]);
+        let error = Error::new(Code::HttpStatus, "status 50 of a%2Fb+c%3Fd, pin 77")
+            .with_kind(crate::error::Kind::Transient)
+            .with_hint("not a/b%20c?d")
+            .at("http://x/a%2Fb%20c%3Fd");
+        let clean = secrets.redact_error(&error);
+        assert_eq!(clean.message(), "status 50 of [secret], pin [secret]");
+        assert_eq!((clean.hint(), clean.place()), ("not [secret]", Some("http://x/[secret]")));
+        assert_eq!((clean.code(), clean.kind()), (Code::HttpStatus, crate::error::Kind::Transient));
     }
 }

@@ -85,7 +85,8 @@ pub(crate) async fn read_step(engine: &Engine, plan: &Plan, step: &PlannedStep, 
     let memory = engine.settings.memory / at_once(plan);
     let spool = memory / 4 / step.tables.len().max(1);
     let mut intakes: Vec<Intake<'_>> = step.tables.iter().map(|t| Intake::new(engine, t, spool)).collect();
-    receive(engine, plan, step, &ctx, &mut intakes).await.map_err(|e| redacted(&ctx, e))?;
+    // Errors may quote a source; secrets never leave (P8).
+    receive(engine, plan, step, &ctx, &mut intakes).await.map_err(|e| ctx.secrets.redact_error(&e))?;
     // Parents stand before their children, which need to know what became of them.
     let mut settled: Vec<Settled> = Vec::with_capacity(intakes.len());
     for intake in intakes {
@@ -96,7 +97,7 @@ pub(crate) async fn read_step(engine: &Engine, plan: &Plan, step: &PlannedStep, 
         };
         let has_children = children_of(step, settled.len()).next().is_some();
         let done = settle(engine, plan, step, intake, parent, has_children, &cancel).await;
-        settled.push(done.map_err(|e| redacted(&ctx, e.at(format!("table `{name}`"))))?);
+        settled.push(done.map_err(|e| ctx.secrets.redact_error(&e.at(format!("table `{name}`"))))?);
     }
     let tables = settled.into_iter().map(|s| s.result).collect();
     Ok(StepResult { format: 1, run: plan.run.clone(), step: step.index, tables })
@@ -175,18 +176,4 @@ fn children_of(step: &PlannedStep, parent: usize) -> impl Iterator<Item = usize>
         .enumerate()
         .filter(move |(_, t)| matches!(t.origin, Origin::ChildOf { parent: p, .. } if p as usize == parent))
         .map(|(i, _)| i)
-}
-
-/// Errors may quote a source; secrets never leave (P8).
-fn redacted(ctx: &SourceContext, e: Error) -> Error {
-    let clean = ctx.secrets.redact(e.message());
-    if clean == e.message() {
-        return e;
-    }
-    let place = e.place().map(|p| ctx.secrets.redact(p));
-    let error = Error::new(e.code(), clean).with_kind(e.kind()).with_hint(ctx.secrets.redact(e.hint()));
-    match place {
-        Some(place) => error.at(place),
-        None => error,
-    }
 }

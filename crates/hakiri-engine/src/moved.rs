@@ -2,11 +2,16 @@
 //!
 //! Files do not move: manifests name them by path, so that the old folder goes on being part of the table until it is
 //! compacted or loaded anew.
+//!
+//! The new name gets the tables before the old one lets go of them. Whoever dies in between leaves both with the same
+//! tables, and the next attempt lets go of the old ones. [`begin`](Engine::begin) of the new name makes sure that its
+//! moves are done, so that a move that cannot be done yet holds up this pipeline only.
 
 use std::collections::BTreeMap;
 
-use hakiri_core::catalog::{Commit, ExportPage, Head, Key, Kind, PageRequest, Record};
+use hakiri_core::catalog::{CatalogError, Commit, ExportPage, Head, Key, Kind, PageRequest, Record, TableHead};
 use hakiri_core::codes::Code;
+use hakiri_core::error;
 use hakiri_core::id::{PipelineId, TableName};
 use hakiri_core::spec::MovedSpec;
 use hakiri_core::{Error, Result};
@@ -21,65 +26,168 @@ fn parse(text: &str) -> Result<(PipelineId, Option<&str>)> {
     }
 }
 
-impl Engine {
-    /// Carries out the manifest's renames that have not been yet. Returns a line for each.
-    ///
-    /// # Errors
-    /// `HK0110` for a rename that cannot be meant; any catalog error.
-    pub async fn apply_moves(&self) -> Result<Vec<String>> {
-        let mut done = Vec::new();
-        for moved in &self.project.moved {
-            if self.apply_move(moved).await? {
-                done.push(format!("`{}` is now `{}`", moved.from, moved.to));
-            }
-        }
-        Ok(done)
-    }
+/// A rename of the manifest.
+enum Rename<'a> {
+    Pipeline { from: PipelineId, to: PipelineId },
+    Table { pipeline: PipelineId, old: &'a str, new: &'a str },
+}
 
-    async fn apply_move(&self, moved: &MovedSpec) -> Result<bool> {
+impl<'a> Rename<'a> {
+    fn of(moved: &'a MovedSpec) -> Result<Self> {
         match (parse(&moved.from)?, parse(&moved.to)?) {
-            ((from, Some(old)), (to, Some(new))) if from == to => self.move_table(&from, old, new).await,
-            ((from, None), (to, None)) => self.move_pipeline(&from, &to).await,
+            ((from, Some(old)), (to, Some(new))) if from == to => Ok(Self::Table { pipeline: to, old, new }),
+            ((from, None), (to, None)) => Ok(Self::Pipeline { from, to }),
             _ => Err(Error::new(Code::ManifestValue, format!("`{}` cannot be moved to `{}`", moved.from, moved.to))
                 .with_hint("rename a pipeline (`old` to `new`) or a table within its pipeline (`p.old` to `p.new`)")),
         }
     }
 
-    async fn move_table(&self, pipeline: &PipelineId, old: &str, new: &str) -> Result<bool> {
-        let spec = self.pipeline(pipeline)?;
-        let head = self.head(pipeline).await?;
+    fn pipeline(&self) -> &PipelineId {
+        match self {
+            Self::Pipeline { to, .. } => to,
+            Self::Table { pipeline, .. } => pipeline,
+        }
+    }
+}
+
+/// A rename that the next run will carry out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingMove {
+    /// As the manifest says: a pipeline, or `pipeline.table`.
+    pub from: String,
+    /// Likewise.
+    pub to: String,
+    /// The pipelines whose heads it changes: what a caller has to lock.
+    pub touches: Vec<PipelineId>,
+}
+
+/// The tables of a pipeline under another id.
+struct PipelineMove {
+    old: Head,
+    new: Head,
+    names: Vec<(TableName, TableName)>,
+    tables: BTreeMap<TableName, TableHead>,
+}
+
+type Changes = BTreeMap<TableName, Option<TableHead>>;
+
+impl Engine {
+    /// Carries out the manifest's renames that have not been yet. Returns a line for each. One that cannot be done now
+    /// is left to `begin` of its pipeline, which says why.
+    ///
+    /// # Errors
+    /// `HK0110` and the like for a rename that cannot be meant.
+    pub async fn apply_moves(&self) -> Result<Vec<String>> {
+        let mut done = Vec::new();
+        for moved in &self.project.moved {
+            match self.apply_move(moved).await {
+                Ok(line) => done.extend(line),
+                Err(e) if e.kind() == error::Kind::Usage => return Err(e),
+                Err(_) => {}
+            }
+        }
+        Ok(done)
+    }
+
+    /// As [`apply_moves`](Self::apply_moves), of one pipeline and with all errors.
+    pub(crate) async fn apply_moves_into(&self, pipeline: &PipelineId) -> Result<()> {
+        for moved in &self.project.moved {
+            if Rename::of(moved)?.pipeline() == pipeline
+                && let Some(line) = self.apply_move(moved).await?
+            {
+                self.events.note(&line);
+            }
+        }
+        Ok(())
+    }
+
+    /// The renames that have not been carried out.
+    ///
+    /// # Errors
+    /// As [`apply_moves`](Self::apply_moves); any catalog error.
+    pub async fn pending_moves(&self) -> Result<Vec<PendingMove>> {
+        let mut pending = Vec::new();
+        for moved in &self.project.moved {
+            let touches = match Rename::of(moved)? {
+                Rename::Pipeline { from, to } => self.pipeline_move(&from, &to).await?.map(|_| vec![from, to]),
+                Rename::Table { pipeline, old, new } => {
+                    self.table_move(&self.head(&pipeline).await?, old, new)?.map(|_| vec![pipeline])
+                }
+            };
+            let (from, to) = (moved.from.clone(), moved.to.clone());
+            pending.extend(touches.map(|touches| PendingMove { from, to, touches }));
+        }
+        Ok(pending)
+    }
+
+    /// The head of a pipeline as it will be once its renames are carried out.
+    pub(crate) async fn head_with_moves(&self, pipeline: &PipelineId) -> Result<Head> {
+        let mut head = self.head(pipeline).await?;
+        for moved in &self.project.moved {
+            match Rename::of(moved)? {
+                Rename::Pipeline { from, to } if &to == pipeline => {
+                    if let Some(moved) = self.pipeline_move(&from, &to).await? {
+                        head.tables = moved.tables;
+                    }
+                }
+                Rename::Table { pipeline: of, old, new } if &of == pipeline => {
+                    for (name, table) in self.table_move(&head, old, new)?.unwrap_or_default() {
+                        match table {
+                            Some(table) => head.tables.insert(name, table),
+                            None => head.tables.remove(&name),
+                        };
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(head)
+    }
+
+    async fn apply_move(&self, moved: &MovedSpec) -> Result<Option<String>> {
+        let done = match Rename::of(moved)? {
+            Rename::Table { pipeline, old, new } => self.move_table(&pipeline, old, new).await?,
+            Rename::Pipeline { from, to } => self.move_pipeline(&from, &to).await?,
+        };
+        Ok(done.then(|| format!("`{}` is now `{}`", moved.from, moved.to)))
+    }
+
+    /// What a table's rename changes; none when there is nothing to rename (any more).
+    fn table_move(&self, head: &Head, old: &str, new: &str) -> Result<Option<Changes>> {
+        let spec = self.pipeline(&head.pipeline)?;
         let (old_name, new_name) = (spec.stored_name(old)?, spec.stored_name(new)?);
         let Some(table) = head.tables.get(&old_name).filter(|_| !head.tables.contains_key(&new_name)) else {
-            return Ok(false);
+            return Ok(None);
         };
         let mut table = table.clone();
         table.source_table = new.to_owned();
         let mut changes = BTreeMap::from([(old_name.clone(), None), (new_name.clone(), Some(table))]);
-        changes.extend(reparented(&head, &old_name, &new_name));
+        changes.extend(reparented(head, &old_name, &new_name));
+        Ok(Some(changes))
+    }
+
+    async fn move_table(&self, pipeline: &PipelineId, old: &str, new: &str) -> Result<bool> {
+        let head = self.head(pipeline).await?;
+        let Some(changes) = self.table_move(&head, old, new)? else { return Ok(false) };
+        let spec = self.pipeline(pipeline)?;
+        let (old_name, new_name) = (spec.stored_name(old)?, spec.stored_name(new)?);
         let entries = self.schemas_under(pipeline, &old_name, pipeline, &new_name).await?;
-        self.catalog.import(&ExportPage { entries, next: None }).await?;
+        self.import(entries, new).await?;
         self.commit_move(&head, changes, format!("move {old_name} to {new_name}")).await?;
-        self.delete_derived(&old_name).await?;
         Ok(true)
     }
 
-    async fn move_pipeline(&self, from: &PipelineId, to: &PipelineId) -> Result<bool> {
+    /// What a pipeline's rename moves; none when there is nothing to move (any more).
+    async fn pipeline_move(&self, from: &PipelineId, to: &PipelineId) -> Result<Option<PipelineMove>> {
         let spec = self.pipeline(to)?;
         let (old, new) = (self.head(from).await?, self.head(to).await?);
-        if old.tables.is_empty() {
-            return Ok(false);
-        }
-        // The commit's number goes on, since it orders the rows of both names. Importing is idempotent: after a crash in
-        // the middle the same records are written again.
-        let mut head =
-            Head { pipeline: to.clone(), lease: None, unfinished: None, tables: BTreeMap::new(), ..old.clone() };
-        let mut names = Vec::new();
+        let (mut names, mut tables) = (Vec::new(), BTreeMap::new());
         for (name, table) in &old.tables {
             let renamed = spec.stored_name(&table.source_table)?;
             names.push((name.clone(), renamed.clone()));
-            head.tables.insert(renamed, table.clone());
+            tables.insert(renamed, table.clone());
         }
-        for table in head.tables.values_mut() {
+        for table in tables.values_mut() {
             if let Some(parent) = &mut table.merge.parent
                 && let Some((_, renamed)) = names.iter().find(|(name, _)| *name == parent.table)
             {
@@ -87,21 +195,61 @@ impl Engine {
             }
         }
         // Equal tables are those of a move that died in the middle; others are the new name's own.
-        if !new.tables.is_empty() && new.tables != head.tables {
+        let pending = !old.tables.is_empty() && (new.tables.is_empty() || new.tables == tables);
+        Ok(pending.then_some(PipelineMove { old, new, names, tables }))
+    }
+
+    async fn move_pipeline(&self, from: &PipelineId, to: &PipelineId) -> Result<bool> {
+        let Some(PipelineMove { old, new, names, tables }) = self.pipeline_move(from, to).await? else {
+            // Whoever let go of the tables may have died before that was published.
+            let old = self.head(from).await?;
+            if old.tables.is_empty() {
+                self.publish(&old).await?;
+            }
             return Ok(false);
+        };
+        // Before anything is written: a run that ended after the new name got the tables would add to the old ones.
+        if let Some(lease) = old.lease.as_ref().filter(|lease| lease.expires > self.clock.now()) {
+            return Err(CatalogError::Held { run: lease.run.clone(), until: lease.expires }.into());
         }
-        let mut entries = vec![(Key::head(to), Record::Head(head.clone()))];
-        for (name, renamed) in &names {
-            entries.extend(self.schemas_under(from, name, to, renamed).await?);
+        let reason = format!("move {from} to {to}");
+        if new.tables.is_empty() {
+            let mut entries = Vec::new();
+            for (name, renamed) in &names {
+                entries.extend(self.schemas_under(from, name, to, renamed).await?);
+            }
+            self.import(entries, to.as_str()).await?;
+            if self.catalog.get(&Key::head(to)).await?.is_none() {
+                // The commit's number goes on, since it orders the rows of both names, and so does the schedule.
+                let head = Head { pipeline: to.clone(), lease: None, unfinished: None, tables, ..old.clone() };
+                self.import(vec![(Key::head(to), Record::Head(head))], to.as_str()).await?;
+            } else {
+                // The new name has run before, to no effect.
+                let tables = tables.into_iter().map(|(name, table)| (name, Some(table))).collect();
+                let commit = Commit::State {
+                    pipeline: to.clone(),
+                    expected_seq: new.seq,
+                    tables,
+                    unnamed: Vec::new(),
+                    reason: reason.clone(),
+                };
+                self.catalog.commit(&commit).await?;
+            }
         }
-        self.catalog.import(&ExportPage { entries, next: None }).await?;
         let drops = old.tables.keys().map(|name| (name.clone(), None)).collect();
-        self.commit_move(&old, drops, format!("move {from} to {to}")).await?;
-        for (name, _) in &names {
-            self.delete_derived(name).await?;
-        }
-        self.publish(&head).await?;
+        self.commit_move(&old, drops, reason).await?;
+        self.publish_despite(&self.head(to).await?, &|_, _| true).await?;
         Ok(true)
+    }
+
+    async fn import(&self, entries: Vec<(Key, Record)>, new: &str) -> Result<()> {
+        match self.catalog.import(&ExportPage { entries, next: None }).await {
+            Err(CatalogError::Conflict(what)) => {
+                Err(Error::new(Code::CatalogConflict, format!("nothing can be moved to `{new}`: {what}"))
+                    .with_hint("the name had tables of its own before; choose another one in the manifest"))
+            }
+            result => Ok(result?),
+        }
     }
 
     /// The history of a table's schemas, under its new name.
@@ -123,12 +271,7 @@ impl Engine {
             .collect())
     }
 
-    async fn commit_move(
-        &self,
-        head: &Head,
-        tables: BTreeMap<TableName, Option<hakiri_core::catalog::TableHead>>,
-        reason: String,
-    ) -> Result<()> {
+    async fn commit_move(&self, head: &Head, tables: Changes, reason: String) -> Result<()> {
         // Nothing becomes unnamed: the files go on being named under the new name.
         let commit = Commit::State {
             pipeline: head.pipeline.clone(),
@@ -138,24 +281,12 @@ impl Engine {
             reason,
         };
         let committed = self.catalog.commit(&commit).await?;
-        self.publish(&committed.head).await
-    }
-
-    pub(crate) async fn delete_derived(&self, table: &TableName) -> Result<()> {
-        use hakiri_core::layout::{schema, schema_history, view};
-        for path in [view(table), schema(table), schema_history(table)] {
-            self.store.delete(&path).await?;
-        }
-        Ok(())
+        self.publish_despite(&committed.head, &|_, _| true).await
     }
 }
 
 /// The children of a renamed table, hanging on its new name.
-fn reparented(
-    head: &Head,
-    old: &TableName,
-    new: &TableName,
-) -> BTreeMap<TableName, Option<hakiri_core::catalog::TableHead>> {
+fn reparented(head: &Head, old: &TableName, new: &TableName) -> Changes {
     head.tables
         .iter()
         .filter(|(_, t)| t.merge.parent.as_ref().is_some_and(|p| &p.table == old))
@@ -168,3 +299,6 @@ fn reparented(
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

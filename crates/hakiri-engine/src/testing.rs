@@ -4,7 +4,7 @@
 #![allow(clippy::disallowed_methods)] // makes the folder for temporary files
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arrow::array::{LargeStringArray, RecordBatch};
@@ -55,9 +55,9 @@ impl Clock for ManualClock {
 }
 
 /// A source of one table, `orders`: key `id`, integer cursor `v`, an array `items` that becomes a child table. Each read
-/// gives the next records it was told.
+/// gives the next records it was told. Where the table has `types`, it does not know its cursor's kind.
 #[derive(Debug, Default)]
-pub(crate) struct Scripted(Mutex<VecDeque<Vec<Value>>>);
+pub(crate) struct Scripted(Mutex<VecDeque<Vec<Value>>>, AtomicBool);
 
 #[async_trait]
 impl Connector for Scripted {
@@ -66,7 +66,7 @@ impl Connector for Scripted {
             name: "orders".to_owned(),
             primary_key: vec!["id".to_owned()],
             incremental: Some("v".to_owned()),
-            cursor_kind: Some(CursorKind::Integer),
+            cursor_kind: (!self.1.load(Ordering::SeqCst)).then_some(CursorKind::Integer),
             ..SourceTable::default()
         }])
     }
@@ -147,6 +147,7 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock(AtomicI64::new(1_700_000_000_000)));
         let source = Arc::new(Scripted::default());
+        source.1.store(orders.get("types").is_some(), Ordering::SeqCst);
         let mut settings = json!({ "lag": 1_000_000 });
         settings.as_object_mut().unwrap().extend(orders.as_object().unwrap().clone());
         let spec: PipelineSpec = serde_json::from_value(
@@ -196,6 +197,29 @@ impl Bench {
     /// A stored table by the source's name.
     pub(crate) fn table(name: &str) -> TableName {
         format!("{PIPELINE}_{name}").parse().unwrap()
+    }
+
+    /// What `hakiri run` asks for now.
+    pub(crate) fn request(&self, full: bool) -> BeginRequest {
+        BeginRequest { pipeline: Self::pipeline(), wake: self.clock.now(), manual: Some(Manual { tick: None, full }) }
+    }
+
+    /// Other settings of the table `orders`, all of them, and renames; the pipeline's id may be another.
+    pub(crate) fn change(&mut self, id: &str, orders: Value, moved: Value) {
+        let mut project = (*self.engine.project).clone();
+        project.pipelines = serde_json::from_value(
+            json!([{ "id": id, "source": { "connector": "scripted" }, "table": { "orders": orders } }]),
+        )
+        .unwrap();
+        project.moved = serde_json::from_value(moved).unwrap();
+        self.engine.project = Arc::new(project);
+    }
+
+    /// All files of the store vanish.
+    pub(crate) async fn lose_store(&self) {
+        for file in self.engine.store.list("").await.unwrap() {
+            self.engine.store.delete(&file.path).await.unwrap();
+        }
     }
 
     /// A second passes, and a run reads these records.

@@ -13,7 +13,6 @@ use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider as _, MemoryCatalogProvider, SchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, TableReference};
 use datafusion::datasource::ViewTable;
-use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
@@ -23,8 +22,10 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast::Statement;
-use futures::Stream;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt as _};
 use hakiri_core::codes::Code;
+use hakiri_core::manifest::Part;
 use hakiri_core::schema::Schema;
 use hakiri_core::view::TableView;
 use hakiri_core::{Error, Result};
@@ -32,6 +33,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use url::Url;
 
+use crate::damage::Inspector;
 use crate::errors;
 use crate::statement::{self, Names};
 use crate::table::current::Planner;
@@ -62,7 +64,16 @@ pub struct Options {
 /// processors: plans have one partition. That also makes sums of floats reproducible.
 pub struct Database {
     context: SessionContext,
-    tables: BTreeMap<String, Schema>,
+    tables: BTreeMap<String, Stored>,
+    store: Arc<dyn ObjectStore>,
+    root: Path,
+}
+
+/// What is known of a table without reading it.
+struct Stored {
+    schema: Schema,
+    parent: Option<String>,
+    parts: Vec<Part>,
 }
 
 impl fmt::Debug for Database {
@@ -86,13 +97,13 @@ impl fmt::Debug for QueryResult {
 }
 
 /// Batches with our errors: `HK0804`, or one of the store's (`HK03…`).
-pub struct ResultStream(SendableRecordBatchStream);
+pub struct ResultStream(BoxStream<'static, Result<RecordBatch>>);
 
 impl Stream for ResultStream {
     type Item = Result<RecordBatch>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut self.0).poll_next(context).map(|item| item.map(|batch| batch.map_err(|e| errors::of_running(&e))))
+        self.0.poll_next_unpin(context)
     }
 }
 
@@ -108,24 +119,29 @@ impl Database {
             .with_disk_manager_builder(
                 DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![options.temp_dir])),
             )
-            .with_object_store_registry(Arc::new(OnlyStore(store)))
+            .with_object_store_registry(Arc::new(OnlyStore(store.clone())))
             .build_arc()
             .map_err(|e| errors::of_running(&e))?;
         let context = SessionContext::new_with_config_rt(config(options.memory_limit), runtime);
         let internal = |e: DataFusionError| Error::new(Code::Internal, errors::reason(&e));
         let url = ObjectStoreUrl::parse(STORE).map_err(internal)?;
-        let planner = Planner::new(&views, url, root);
+        let planner = Planner::new(&views, url, root.clone());
         let (mut tables, mut schemas) = (BTreeMap::new(), BTreeMap::new());
         for view in &views {
             let plan = planner.table(view).map_err(|e| internal(e).at(format!("table {}", view.table)))?;
             let provider: Arc<dyn TableProvider> = Arc::new(ViewTable::new(plan, None));
             tables.insert(view.table.to_string(), provider);
-            schemas.insert(view.table.to_string(), view.schema.schema.clone());
+            let stored = Stored {
+                schema: view.schema.schema.clone(),
+                parent: view.merge.parent.as_ref().map(|link| link.table.to_string()),
+                parts: view.layers.iter().flat_map(|layer| layer.parts.iter().cloned()).collect(),
+            };
+            schemas.insert(view.table.to_string(), stored);
         }
         let catalog = MemoryCatalogProvider::new();
         catalog.register_schema(SCHEMA, Arc::new(Tables(tables))).map_err(internal)?;
         context.register_catalog(CATALOG, Arc::new(catalog));
-        Ok(Self { context, tables: schemas })
+        Ok(Self { context, tables: schemas, store, root })
     }
 
     /// The names of the tables, sorted.
@@ -142,10 +158,13 @@ impl Database {
         let words = statement::words(sql)?;
         statement::starts_reading(&words)?;
         let mut names = Names::default();
-        for (table, schema) in self.tables.iter().filter(|(table, _)| statement::mentions(&words, table)) {
+        let mut read = Vec::new();
+        for (table, stored) in self.tables.iter().filter(|(table, _)| statement::mentions(&words, table)) {
             names.add(table);
-            names.add_fields(&schema.fields);
+            names.add_fields(&stored.schema.fields);
+            read.push(table.as_str());
         }
+        let inspector = Arc::new(self.inspector(read));
         let mut statement = statement::only_reading(statement::parse(words, &names)?)?;
         if matches!(statement, Statement::ShowTables { .. }) {
             // DataFusion's own would list its information schema too.
@@ -163,8 +182,35 @@ impl Database {
             .verify_plan(&plan)
             .map_err(|_| Error::new(Code::QueryForbidden, "the statement does more than read"))?;
         let frame = self.context.execute_logical_plan(plan).await.map_err(|e| errors::of_planning(&e))?;
-        let stream = frame.execute_stream().await.map_err(|e| errors::of_planning(&e))?;
-        Ok(QueryResult { schema: stream.schema(), stream: ResultStream(stream) })
+        let stream = match frame.execute_stream().await {
+            Ok(stream) => stream,
+            Err(e) => return Err(inspector.explain(errors::of_planning(&e)).await),
+        };
+        let schema = stream.schema();
+        let stream = stream.then(move |batch| {
+            let inspector = Arc::clone(&inspector);
+            async move {
+                match batch {
+                    Ok(batch) => Ok(batch),
+                    Err(e) => Err(inspector.explain(errors::of_running(&e)).await),
+                }
+            }
+        });
+        Ok(QueryResult { schema, stream: ResultStream(stream.boxed()) })
+    }
+
+    /// What looks at the parts of these tables and of their parents, which decide about their rows.
+    fn inspector<'a>(&'a self, mut tables: Vec<&'a str>) -> Inspector {
+        let mut at = 0;
+        while let Some(table) = tables.get(at) {
+            let parent = self.tables.get(*table).and_then(|stored| stored.parent.as_deref());
+            if let Some(parent) = parent.filter(|parent| !tables.contains(parent)) {
+                tables.push(parent);
+            }
+            at += 1;
+        }
+        let parts = tables.iter().filter_map(|table| self.tables.get(*table)).flat_map(|s| s.parts.iter().cloned());
+        Inspector { store: Arc::clone(&self.store), root: self.root.clone(), parts: parts.collect() }
     }
 
     /// Says which table there is not, before DataFusion says so in its words.

@@ -1,5 +1,6 @@
 //! From DataFusion's errors to ours: a code, a place and a next step, and no value of any record (P8).
 
+use arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::TokenizerError;
@@ -59,12 +60,12 @@ pub(crate) fn of_running(error: &DataFusionError) -> Error {
                 .with_hint("raise --memory, or ask for less: fewer columns, a filter, a smaller group by")
         }
         DataFusionError::ObjectStore(error) => of_store(error),
-        DataFusionError::ParquetError(error) => match error.as_ref() {
-            // The reader wraps what the store says.
-            ParquetError::External(inner) => match inner.downcast_ref::<object_store::Error>() {
-                Some(error) => of_store(error),
-                None => Error::new(Code::StoreUnavailable, "a part could not be read from the store"),
-            },
+        DataFusionError::ParquetError(error) => of_parquet(error),
+        DataFusionError::External(inner) if inner.is::<object_store::Error>() || inner.is::<ParquetError>() => {
+            of_reader(inner.as_ref())
+        }
+        DataFusionError::ArrowError(error, _) if is_of_reader(error) => match error.as_ref() {
+            ArrowError::ExternalError(inner) => of_reader(inner.as_ref()),
             other => of_parquet_text(&other.to_string()),
         },
         DataFusionError::IoError(error) if error.kind() == std::io::ErrorKind::StorageFull => {
@@ -74,6 +75,33 @@ pub(crate) fn of_running(error: &DataFusionError) -> Error {
         other => Error::new(Code::QueryFailed, reason(other)).with_hint(
             "use try_cast for values that may not convert, nullif for divisors that may be zero; filter the rows",
         ),
+    }
+}
+
+/// Whether an Arrow error is one of reading a part, and not of computing with its values.
+fn is_of_reader(error: &ArrowError) -> bool {
+    match error {
+        ArrowError::ParquetError(_) | ArrowError::IoError(..) | ArrowError::IpcError(_) => true,
+        ArrowError::ExternalError(inner) => inner.is::<object_store::Error>() || inner.is::<ParquetError>(),
+        _ => false,
+    }
+}
+
+fn of_parquet(error: &ParquetError) -> Error {
+    match error {
+        // The reader wraps what the store says.
+        ParquetError::External(inner) => of_reader(inner.as_ref()),
+        other => of_parquet_text(&other.to_string()),
+    }
+}
+
+fn of_reader(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Error {
+    if let Some(error) = error.downcast_ref::<object_store::Error>() {
+        return of_store(error);
+    }
+    match error.downcast_ref::<ParquetError>() {
+        Some(error) => of_parquet(error),
+        None => Error::new(Code::StoreUnavailable, "a part could not be read from the store"),
     }
 }
 
@@ -101,7 +129,6 @@ fn of_parquet_text(text: &str) -> Error {
 
 /// What went wrong with a value, without the value.
 pub(crate) fn reason(error: &DataFusionError) -> String {
-    use arrow::error::ArrowError;
     match root(error) {
         DataFusionError::ArrowError(error, _) => match error.as_ref() {
             ArrowError::DivideByZero => "a value is divided by zero".to_owned(),
@@ -149,7 +176,11 @@ fn of_schema(error: &SchemaError) -> Error {
             let known: Vec<&str> =
                 valid_fields.iter().map(|c| c.name.as_str()).filter(|n| !n.starts_with("_hakiri_")).collect();
             Error::new(Code::QueryTable, format!("there is no column `{}`", field.flat_name().replace('"', "")))
-                .with_hint(did_you_mean(&field.name, &known))
+                .with_hint(if known.is_empty() {
+                    "name a table with `from`: without one, a statement has no columns".to_owned()
+                } else {
+                    did_you_mean(&field.name, &known)
+                })
         }
         SchemaError::AmbiguousReference { field } => {
             Error::new(Code::QueryTable, format!("the column `{}` is in several tables", field.name))
@@ -243,8 +274,6 @@ fn lower_first(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use arrow::error::ArrowError;
-
     use super::*;
 
     #[test]

@@ -8,6 +8,7 @@
 //! depends on the number of processors. DataFusion and not DuckDB, because it is Rust, links statically, and its logical
 //! plan is where the rules for current rows (and later for policies) can stand, instead of in rewritten SQL text.
 
+mod damage;
 mod database;
 mod errors;
 mod output;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::exit::Exit;
@@ -36,11 +37,11 @@ pub struct GlobalArgs {
     /// Print errors and data only
     #[arg(long, short, global = true)]
     pub quiet: bool,
-    /// Memory to stay within, such as 512MiB (at least 64MiB)
+    /// Memory for rows on their way, such as 512MiB (at least 64MiB); beyond it they go to temporary files
     #[arg(long, global = true, value_name = "SIZE", default_value = "512MiB", value_parser = parse_size)]
     pub memory: usize,
-    /// Worker threads [default: one per core]
-    #[arg(long, global = true, value_name = "N")]
+    /// Worker threads, 1 to 256 [default: one per core]
+    #[arg(long, global = true, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=256))]
     pub threads: Option<usize>,
 }
 
@@ -163,7 +164,7 @@ pub struct QueryArgs {
     /// How to print the result
     #[arg(long, short, value_enum, default_value_t = Format::Table)]
     pub format: Format,
-    /// A project's folder in a store (a path or s3://bucket/prefix/project), without its catalog
+    /// A project's folder in a store (a path such as `.`, or s3://bucket/prefix/project), without its catalog
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
     /// The S3 endpoint of --store, if it is not AWS
@@ -224,6 +225,9 @@ pub enum StateCommand {
         table: String,
         /// The position, as `state show` prints it
         to: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
     },
     /// Forget a table's cursor: the next run reads everything anew
     Reset {

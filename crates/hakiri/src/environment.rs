@@ -35,6 +35,11 @@ pub fn current_dir() -> Result<PathBuf> {
     std::env::current_dir().map_err(|e| Error::new(Code::Io, format!("the current folder cannot be read: {e}")))
 }
 
+/// How this program was started: it need not be on the search path.
+pub fn program() -> String {
+    std::env::args_os().next().map_or_else(|| "hakiri".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
 /// The folder for temporary files.
 pub fn temp_dir() -> PathBuf {
     std::env::temp_dir()
@@ -71,8 +76,17 @@ impl EnvironmentSecrets {
 impl SecretSource for EnvironmentSecrets {
     fn secrets(&self, names: &[String]) -> Result<Secrets> {
         let file = if names.is_empty() { BTreeMap::new() } else { dot_env(&self.project_dir.join(".env"))? };
-        let prefixed =
-            std::env::vars().filter(|(name, _)| name.starts_with("HAKIRI_")).map(|(n, v)| (n, Secret::new(v)));
+        // Others' variables may hold any bytes; they are none of our business.
+        let prefixed = std::env::vars_os().filter_map(|(name, value)| {
+            let name = name.into_string().ok().filter(|name| name.starts_with("HAKIRI_"))?;
+            Some((name, Secret::new(value.into_string().ok()?)))
+        });
+        for name in names {
+            if std::env::var_os(name).is_some_and(|value| value.into_string().is_err()) {
+                return Err(Error::new(Code::SecretMissing, format!("the value of {name} is not valid UTF-8"))
+                    .with_hint(format!("set {name} to text")));
+            }
+        }
         let declared = names.iter().filter_map(|name| {
             let value = variable(name).or_else(|| file.get(name).cloned())?;
             Some((name.clone(), Secret::new(value)))

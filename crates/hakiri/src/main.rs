@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Err(e) => Err(hakiri_core::Error::new(hakiri_core::codes::Code::Io, format!("cannot start threads: {e}"))),
     };
     match exit {
+        Ok(exit::Exit::Done) if printer.has_lost() => exit::Exit::Failed.into(),
         Ok(exit) => exit.into(),
         Err(e) => {
             printer.error(&e);

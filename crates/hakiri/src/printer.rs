@@ -1,8 +1,11 @@
 //! The one owner of both output streams: data on stdout, everything else on stderr.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hakiri_core::Error;
+use hakiri_core::codes::Code;
 use serde::Serialize;
 
 use crate::cli::GlobalArgs;
@@ -18,6 +21,8 @@ pub struct Printer {
     /// Whether stderr may be coloured.
     pub colour: bool,
     quiet: bool,
+    /// Raised when data was lost on its way to stdout. Clones share it.
+    lost: Arc<AtomicBool>,
 }
 
 impl Printer {
@@ -29,24 +34,47 @@ impl Printer {
             terminal: terminal && !args.quiet,
             colour: environment::colours(terminal),
             quiet: args.quiet,
+            lost: Arc::default(),
         }
     }
 
     /// A line of data. A reader that went away is a success: it had enough.
     pub fn data(&self, text: &str) {
         let mut out = std::io::stdout().lock();
-        let _ = writeln!(out, "{text}");
+        if let Err(e) = writeln!(out, "{text}").and_then(|()| out.flush()) {
+            drop(out);
+            self.lost(e.kind());
+        }
+    }
+
+    /// Whether data could not be written to stdout. The error is printed already; the process must not succeed.
+    pub fn has_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// What a failed write to stdout means: nothing where the reader went away, else one error.
+    fn lost(&self, kind: ErrorKind) {
+        if kind != ErrorKind::BrokenPipe && !self.lost.swap(true, Ordering::Relaxed) {
+            // Not as JSON: that would go to the same place.
+            let error = Error::new(Code::Io, format!("the output cannot be written: {kind}"));
+            self.failure(&self.render(&error.to_failure()));
+        }
     }
 
     /// One JSON document on stdout.
     pub fn document<T: Serialize>(&self, value: &T) {
         match serde_json::to_string_pretty(value) {
             Ok(text) => self.data(&text),
-            Err(e) => self.note(&format!("cannot print as JSON: {e}")),
+            Err(e) => self.failure(&format!("cannot print as JSON: {e}")),
         }
     }
 
-    /// A line for people.
+    /// A failure, or what belongs to one: printed also where only errors and data are wanted.
+    pub fn failure(&self, text: &str) {
+        let _ = writeln!(std::io::stderr().lock(), "{text}");
+    }
+
+    /// A line for people, left out where only errors and data are wanted.
     pub fn note(&self, text: &str) {
         if !self.quiet {
             let _ = writeln!(std::io::stderr().lock(), "{text}");
@@ -55,7 +83,7 @@ impl Printer {
 
     /// An error: code, place, what happened, what to do.
     pub fn error(&self, error: &Error) {
-        let _ = writeln!(std::io::stderr().lock(), "{}", self.render(&error.to_failure()));
+        self.failure(&self.render(&error.to_failure()));
         if self.json {
             self.document(&serde_json::json!({ "error": error.to_failure() }));
         }

@@ -2,14 +2,16 @@
 
 #![allow(clippy::disallowed_methods)] // makes the state folder and resolves the store's path
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use hakiri_core::catalog::{Catalog, Kind, PageRequest, Record};
+use hakiri_core::catalog::{Catalog, CatalogError, Key, Kind, PageRequest, Record};
 use hakiri_core::codes::Code;
 use hakiri_core::id::PipelineId;
+use hakiri_core::layout::MARKER;
 use hakiri_core::source::{Cancel, Connectors};
 use hakiri_core::time::Clock as _;
+use hakiri_core::transform::Transforms;
 use hakiri_core::{Error, Result};
 use hakiri_engine::engine::{Events, SecretSource};
 use hakiri_engine::store::{S3Settings, Store};
@@ -38,8 +40,6 @@ pub enum Access {
 pub struct World {
     /// The engine on it.
     pub engine: Engine,
-    /// Its folder.
-    pub dir: PathBuf,
     /// The folder for state that is always local: `.hakiri`.
     pub state_dir: PathBuf,
 }
@@ -47,6 +47,11 @@ pub struct World {
 /// All connectors of this binary.
 pub fn connectors() -> Arc<dyn Connectors> {
     Arc::new(hakiri_connect::Builtin)
+}
+
+/// The SQL that pipelines may use.
+pub fn transforms() -> Arc<dyn Transforms> {
+    Arc::new(hakiri_query::SqlTransforms::new())
 }
 
 /// Loads the manifest; its errors are printed by the caller.
@@ -61,7 +66,8 @@ impl World {
     /// Opens catalog and store of a loaded project.
     ///
     /// # Errors
-    /// Any catalog or store error; `HK0302` when the store belongs to another catalog.
+    /// Any catalog or store error; `HK0302` when the store belongs to another catalog, or to one that is gone; `HK0309`
+    /// when the catalog governs another store.
     pub async fn open(
         args: &GlobalArgs,
         loaded: &Loaded,
@@ -72,11 +78,31 @@ impl World {
         let (dir, project) = (loaded.dir.clone(), loaded.project.clone());
         let state_dir = dir.join(".hakiri");
         let clock = Arc::new(SystemClock);
-        let catalog_path =
-            project.catalog.path.as_ref().map_or_else(|| state_dir.join("catalog.sqlite"), |p| dir.join(p));
-        let broken = |e: hakiri_core::catalog::CatalogError| Error::from(e).at(catalog_path.display().to_string());
+        let named = in_environment(project.env.as_deref())?;
+        let catalog_path = match &project.catalog.path {
+            Some(path) => dir.join(path),
+            None => state_dir.join(format!("catalog{named}.sqlite")),
+        };
+        let broken = |e: CatalogError| {
+            // Without a wait to try again after, it is not a lock.
+            let permanent = matches!(e, CatalogError::Unavailable { retry_after: 0, .. });
+            let error = Error::from(e).at(catalog_path.display().to_string());
+            if permanent {
+                error.with_hint(
+                    "check that you may read and write the file and its folder, and that it is on a local disk",
+                )
+            } else {
+                error
+            }
+        };
+        let store = open_store(&dir, loaded, &named)?;
+        let root = governed(&dir, &store.location());
+        let fresh = !catalog_path.exists();
+        if fresh {
+            refuse_orphan(&store, &dir, &catalog_path, access).await?;
+        }
         let catalog: Arc<dyn Catalog> = match access {
-            Access::Read if !catalog_path.exists() => Arc::new(hakiri_catalog::memory(clock.clone())),
+            Access::Read if fresh => Arc::new(hakiri_catalog::memory(clock.clone())),
             Access::Read => {
                 Arc::new(hakiri_catalog::sqlite::open_reader(&catalog_path, clock.clone()).map_err(broken)?)
             }
@@ -87,10 +113,12 @@ impl World {
                 Arc::new(hakiri_catalog::sqlite::open(&catalog_path, clock.clone(), &id).map_err(broken)?)
             }
         };
-        let store = open_store(&dir, loaded)?;
-        if access == Access::Write {
-            let info = catalog.info().await?;
-            store.claim(&info.id).await?;
+        // Before anything is written into a store that is not this catalog's.
+        let bound = same_store(&*catalog, &root).await?;
+        if access == Access::Write && !bound {
+            bind(&*catalog, &store, &root, fresh.then_some(&catalog_path)).await?;
+        } else if access == Access::Write {
+            store.claim(&catalog.info().await?.id).await?;
         }
         let temp_dir = state_dir.join("tmp");
         if access == Access::Write {
@@ -103,7 +131,7 @@ impl World {
             catalog,
             store: Arc::new(store),
             connectors: connectors(),
-            transforms: Arc::new(hakiri_query::SqlTransforms::new()),
+            transforms: transforms(),
             secrets,
             clock,
             events,
@@ -121,7 +149,7 @@ impl World {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
             },
         };
-        Ok(Self { engine, dir, state_dir })
+        Ok(Self { engine, state_dir })
     }
 
     /// The pipelines a command means: those named, or all.
@@ -211,10 +239,96 @@ impl World {
     }
 }
 
+/// What an environment adds to the default names of catalog and store, so that it has its own: `-staging`.
+fn in_environment(env: Option<&str>) -> Result<String> {
+    let Some(env) = env else { return Ok(String::new()) };
+    if env.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
+        return Ok(format!("-{env}"));
+    }
+    Err(Error::new(Code::ManifestValue, format!("the environment `{env}` cannot name a file"))
+        .with_hint("use letters, digits, `-`, `_` and `.` in the names of environments"))
+}
+
+/// The setting that says which store a catalog governs.
+const ROOT: &str = "root";
+
+/// A store's place as the catalog keeps it: relative to the project where it lies inside, so that the folder may move.
+fn governed(dir: &Path, location: &str) -> String {
+    let dir = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
+    match Path::new(location).strip_prefix(dir) {
+        Ok(inside) => inside.display().to_string(),
+        Err(_) => location.to_owned(),
+    }
+}
+
+/// Whether the catalog knows its store, which then must be this one (S11). One that never wrote knows none.
+async fn same_store(catalog: &dyn Catalog, root: &str) -> Result<bool> {
+    match catalog.get(&Key::setting(ROOT)).await? {
+        Some(Record::Setting(value)) if value.as_str() == Some(root) => Ok(true),
+        Some(Record::Setting(value)) => {
+            let other = value.as_str().unwrap_or("another store");
+            Err(Error::new(Code::StoreOther, format!("the catalog governs {other}, and the manifest names {root}")))
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Makes the catalog govern the store, and remember it.
+async fn bind(catalog: &dyn Catalog, store: &Store, root: &str, fresh: Option<&PathBuf>) -> Result<()> {
+    if let Err(e) = store.claim(&catalog.info().await?.id).await {
+        // A catalog made for a store that it does not get is in the way of the right one, unless its marker is there.
+        let lasting = matches!(e.kind(), hakiri_core::error::Kind::Permanent | hakiri_core::error::Kind::Usage);
+        if let Some(path) = fresh.filter(|_| lasting)
+            && matches!(store.get(MARKER).await, Ok(None))
+        {
+            for suffix in ["", "-wal", "-shm"] {
+                let mut name = path.clone().into_os_string();
+                name.push(suffix);
+                let _ = std::fs::remove_file(name);
+            }
+        }
+        return Err(e);
+    }
+    let setting = Record::Setting(root.into());
+    match catalog.append(&setting, Some(&Key::setting(ROOT))).await {
+        // Another process was first: it may have named another store.
+        Err(CatalogError::Conflict(_)) => same_store(catalog, root).await.map(drop),
+        other => Ok(other?),
+    }
+}
+
+/// A store that a catalog governs which is not there: a new one could not write to it, and it is not empty to read.
+async fn refuse_orphan(store: &Store, dir: &Path, catalog: &Path, access: Access) -> Result<()> {
+    let marker = match (store.get(MARKER).await, access) {
+        (Ok(marker), _) => marker,
+        // Before the first run the store need not be in reach of those who only look.
+        (Err(_), Access::Read) => None,
+        (Err(e), Access::Write) => return Err(e),
+    };
+    if marker.is_none() {
+        return Ok(());
+    }
+    // No catalog has an empty identity: this only judges, and writes nothing.
+    match store.claim("").await {
+        Err(e) if e.code() == Code::StoreForeign => {
+            let location = store.location();
+            let catalog = catalog.strip_prefix(dir).unwrap_or(catalog).display();
+            Err(Error::new(
+                Code::StoreForeign,
+                format!("the store {location} is governed by a catalog, and {catalog} is not there"),
+            )
+            .with_hint(format!(
+                "restore the catalog, or use another store; `hakiri query --store {location} \"…\"` reads without it"
+            )))
+        }
+        other => other,
+    }
+}
+
 /// The store of a project.
-fn open_store(dir: &Path, loaded: &Loaded) -> Result<Store> {
+fn open_store(dir: &Path, loaded: &Loaded, named: &str) -> Result<Store> {
     let context = loaded.project.context.clone();
-    let path = context.path.unwrap_or_else(|| ".hakiri/context".to_owned());
+    let path = context.path.unwrap_or_else(|| format!(".hakiri/context{named}"));
     open_store_at(dir, &path, context.endpoint, context.region, loaded.project.name.as_str())
 }
 
@@ -255,6 +369,32 @@ pub fn open_store_at(
         None if path.contains("://") => Err(Error::new(Code::ManifestValue, format!("`{path}` is not a store"))
             .with_hint("use a folder or s3://bucket/prefix")),
         None => Store::local(&dir.join(path), project),
+    }
+}
+
+/// A project's folder in a store, by path or URL, to look at it without its catalog.
+///
+/// # Errors
+/// `HK0002` for what cannot be one; any store error.
+pub fn open_project_in_store(url: &str, endpoint: Option<String>, region: Option<String>) -> Result<Store> {
+    let unnamed = || {
+        Error::new(Code::Arguments, format!("`{url}` does not name a project's folder in a store"))
+            .with_hint("write path/project or s3://bucket/prefix/project")
+    };
+    let here = environment::current_dir()?;
+    if let Some(rest) = url.strip_prefix("s3://") {
+        let (root, project) = rest.trim_end_matches('/').rsplit_once('/').ok_or_else(unnamed)?;
+        return open_store_at(&here, &format!("s3://{root}"), endpoint, region, project);
+    }
+    if url.is_empty() || url.contains("://") {
+        return Err(unnamed());
+    }
+    let folder = std::fs::canonicalize(here.join(url)).map_err(|e| {
+        Error::new(Code::Arguments, format!("{url}: {}", e.kind())).with_hint("name a project's folder in a store")
+    })?;
+    match (folder.parent(), folder.components().next_back()) {
+        (Some(root), Some(Component::Normal(project))) => Store::local(root, project.to_str().ok_or_else(unnamed)?),
+        _ => Err(unnamed()),
     }
 }
 

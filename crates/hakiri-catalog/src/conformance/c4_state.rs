@@ -197,6 +197,19 @@ pub async fn state_raises_all_numbers_and_is_audited(setup: &dyn Setup) {
     assert!(audit.at.is_some());
 }
 
+pub async fn state_of_an_empty_pipeline_goes_on_from_the_tables_it_is_given(setup: &dyn Setup) {
+    let bench = setup.bench().await;
+    let empty = head(&*bench.catalog).await;
+    let mut given = table_head("crm_a", 7, 1);
+    given.snapshot = Some(covering(8));
+    let first = state(&empty, BTreeMap::from([(table("crm_a"), Some(given.clone()))]));
+    let after = bench.catalog.commit(&first).await.unwrap().head;
+    assert_eq!((after.seq, &after.tables[&table("crm_a")]), (9, &given));
+    // A pipeline that has tables counts for itself.
+    let ahead = state(&after, BTreeMap::from([(table("crm_b"), Some(table_head("crm_b", 11, 1)))]));
+    conflict(bench.catalog.commit(&ahead).await);
+}
+
 pub async fn only_files_left_behind_are_forgotten(setup: &dyn Setup) {
     let bench = setup.bench().await;
     let old = whole(&*bench.catalog, 1, 1).await.unwrap().head;

@@ -202,6 +202,7 @@ macro_rules! __catalog_cases {
                 state_abandons_the_unfinished_run
                 state_of_another_head_is_refused
                 state_raises_all_numbers_and_is_audited
+                state_of_an_empty_pipeline_goes_on_from_the_tables_it_is_given
                 only_files_left_behind_are_forgotten
             }
             c5 {

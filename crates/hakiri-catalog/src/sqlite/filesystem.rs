@@ -34,6 +34,16 @@ pub(super) fn require(path: &Path) -> CatalogResult<()> {
     }
 }
 
+/// Whether a write-ahead log with something in it lies beside the file, or may.
+pub(super) fn has_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    match std::fs::metadata(log) {
+        Ok(meta) => meta.len() > 0,
+        Err(e) => e.kind() != std::io::ErrorKind::NotFound,
+    }
+}
+
 /// SQLite's locks need a file system that keeps them: network file systems lose them or pretend.
 fn local(folder: &Path) -> CatalogResult<()> {
     match network(folder) {

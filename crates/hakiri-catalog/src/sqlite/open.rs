@@ -1,6 +1,6 @@
 //! Opening a file: is it ours, which version, or is it to be created.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hakiri_core::catalog::{CatalogError, CatalogResult};
@@ -8,6 +8,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::Options;
 use super::error::failed;
+use super::filesystem;
 
 /// The format version this binary writes, and the highest it reads. Kept in `user_version`.
 pub(super) const VERSION: u32 = 1;
@@ -43,8 +44,21 @@ pub(super) fn writable(path: &Path, new_id: &str, options: Options) -> CatalogRe
 }
 
 /// A connection that may only read, and the catalog's identity.
+///
+/// SQLite coordinates readers of a write-ahead log through a file beside it, which a folder that cannot be written to may
+/// not have. Without a log there is nothing to coordinate: then the file is read as it is.
 pub(super) fn reader(path: &Path, options: Options) -> CatalogResult<(Connection, String)> {
-    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX, options)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    match read_only(path, path, flags, options) {
+        Err(CatalogError::Unavailable { retry_after: 0, .. }) if !filesystem::has_log(path) => {
+            read_only(path, &immutable(path), flags | OpenFlags::SQLITE_OPEN_URI, options)
+        }
+        other => other,
+    }
+}
+
+fn read_only(path: &Path, name: &Path, flags: OpenFlags, options: Options) -> CatalogResult<(Connection, String)> {
+    let connection = connect(name, flags, options)?;
     match state(&connection)? {
         State::Empty => Err(CatalogError::NotFound(format!("a catalog in {}", path.display()))),
         State::Current => {
@@ -52,6 +66,19 @@ pub(super) fn reader(path: &Path, options: Options) -> CatalogResult<(Connection
             Ok((connection, id))
         }
     }
+}
+
+/// The name that tells SQLite that nobody writes to the file.
+fn immutable(path: &Path) -> PathBuf {
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
+            other => uri.push_str(&format!("%{other:02X}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    PathBuf::from(uri)
 }
 
 fn connect(path: &Path, flags: OpenFlags, options: Options) -> CatalogResult<Connection> {
@@ -120,4 +147,22 @@ fn patiently(options: Options, mut work: impl FnMut() -> CatalogResult<()>) -> C
 
 fn identity(connection: &Connection) -> CatalogResult<String> {
     connection.query_row("SELECT id FROM catalog", [], |row| row.get(0)).map_err(|e| failed(&e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_nobody_writes_is_read_without_files_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a b?#%é.sqlite");
+        drop(writable(&path, "me", Options::default()).unwrap());
+        assert!(!filesystem::has_log(&path), "the last connection takes the log with it");
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        let (connection, id) = read_only(&path, &immutable(&path), flags, Options::default()).unwrap();
+        assert_eq!(id, "me");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        drop(connection);
+    }
 }

@@ -47,7 +47,8 @@ pub struct ProjectSpec {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ContextSpec {
-    /// A local folder, relative to the project's, or `s3://bucket/prefix`. Default: `.hakiri/context`.
+    /// A local folder, relative to the project's, or `s3://bucket/prefix`. Default: `.hakiri/context`, and
+    /// `.hakiri/context-NAME` with `--env NAME`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// For a bucket that is not on AWS: the URL of its S3 API.
@@ -65,7 +66,8 @@ pub struct ContextSpec {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CatalogSpec {
-    /// A file for SQLite, relative to the project's folder. Default: `.hakiri/catalog.sqlite`.
+    /// A file for SQLite, relative to the project's folder. Default: `.hakiri/catalog.sqlite`, and
+    /// `.hakiri/catalog-NAME.sqlite` with `--env NAME`. One catalog governs one store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
 }

@@ -1,15 +1,21 @@
 //! `begin`: what is due, the lease, the plan.
 
-use hakiri_core::Result;
-use hakiri_core::catalog::{CatalogError, Head, RunStatus};
+use std::collections::BTreeMap;
+
+use hakiri_core::catalog::{CatalogError, Head, Lease, RunStatus};
+use hakiri_core::codes::Code;
 use hakiri_core::id::{PipelineId, RunId};
 use hakiri_core::ops::{AfterBegin, BeginRequest, Manual};
 use hakiri_core::plan::Plan;
 use hakiri_core::spec::PipelineSpec;
 use hakiri_core::time::{Instant, Tick};
+use hakiri_core::{Error, Result};
 
 use super::{load_plan, load_run, load_step};
 use crate::Engine;
+
+/// How far a tick or cursor may be ahead of our clock: clocks differ a little.
+pub(super) const CLOCK_SLACK_MS: i64 = 1_000;
 
 /// A run that is to be made.
 #[derive(Debug, Clone)]
@@ -25,19 +31,41 @@ impl Engine {
     /// Finds what is due for a pipeline: adopts its unfinished run, or plans the oldest due tick.
     ///
     /// # Errors
-    /// Any catalog, store or source error; the lease is released then.
+    /// Any catalog, store or source error; the lease is released then. `HK0002` for a tick in the future: what changes
+    /// between now and then would belong to no run's window.
     pub async fn begin(&self, request: &BeginRequest) -> Result<AfterBegin> {
         let spec = self.pipeline(&request.pipeline)?;
+        self.refuse_future(request)?;
+        match self.apply_moves_into(&request.pipeline).await {
+            Ok(_) => {}
+            // A run under the old name is under way: its rows come along once it has ended.
+            Err(e) if e.code() == Code::CatalogHeld => return Ok(AfterBegin::Wait { seconds: 5 }),
+            Err(e) => return Err(e),
+        }
         let head = self.head(&request.pipeline).await?;
-        self.publish(&head).await?;
+        let unfinished = match &head.unfinished {
+            Some(run) => Some(load_plan(&*self.catalog, &request.pipeline, run).await?),
+            None => None,
+        };
+        // What is read anew needs none of the files before it: a damaged store must not stand in the way of its repair.
+        let asked = request.manual.as_ref().is_some_and(|m| m.full);
+        let full = unfinished.as_ref().map_or(asked, |plan| plan.full);
+        match self.publish_despite(&head, &|_, table| full || table.anew).await {
+            Err(e) if asked && matches!(e.code(), Code::StoreMissing | Code::StoreDamaged) => {
+                // What the unfinished run would add to is gone.
+                self.set_state(&head, BTreeMap::new(), Vec::new(), "given up for a full run".to_owned()).await?;
+                return Ok(AfterBegin::Wait { seconds: 0 });
+            }
+            published => published?,
+        }
 
-        if let Some(run) = &head.unfinished {
+        if let Some(plan) = unfinished {
             if let Some(seconds) = self.live_elsewhere(&head) {
                 return Ok(AfterBegin::Wait { seconds });
             }
-            let plan = load_plan(&*self.catalog, &request.pipeline, run).await?;
             return self.resume(&plan).await;
         }
+        self.release_dead(&head).await?;
         let Some(due) = self.due(spec, &head, request).await? else { return Ok(AfterBegin::Nothing) };
         // A secret without a value is said before anything is started, not by each table in turn.
         self.secrets.secrets(&spec.secrets)?.resolve(&spec.source.config)?;
@@ -87,6 +115,30 @@ impl Engine {
         } else {
             AfterBegin::Steps { run, epoch, steps: open, concurrency: plan.concurrency }
         })
+    }
+
+    /// A run by hand cannot stand for an instant that is still to come.
+    fn refuse_future(&self, request: &BeginRequest) -> Result<()> {
+        let Some(Manual { tick, .. }) = &request.manual else { return Ok(()) };
+        let (tick, now) = (tick.unwrap_or(request.wake), self.clock.now());
+        if tick <= now.plus_millis(CLOCK_SLACK_MS) {
+            return Ok(());
+        }
+        Err(Error::new(Code::Arguments, format!("the tick {tick} is in the future (it is {now})"))
+            .with_hint("use the present or a past instant; check the clock if this is one"))
+    }
+
+    /// Releases the lease of a run whose process is gone. Only a sole worker knows that: it holds the lock that the
+    /// run's process would hold. The run itself is not lost by it, if it has a plan.
+    ///
+    /// # Errors
+    /// Any catalog error.
+    pub(crate) async fn release_dead(&self, head: &Head) -> Result<()> {
+        let live = |lease: &&Lease| self.settings.sole_worker && lease.expires > self.clock.now();
+        let Some(lease) = head.lease.as_ref().filter(live) else { return Ok(()) };
+        let lease = self.catalog.acquire(&head.pipeline, &lease.run, 0).await?;
+        self.catalog.renew(&head.pipeline, &lease.run, lease.epoch, 0).await?;
+        Ok(())
     }
 
     /// How long to wait for a live run that is not ours to take over.

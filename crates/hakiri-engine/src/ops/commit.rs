@@ -40,7 +40,8 @@ impl Engine {
         if let Some(record) = load_run(&*self.catalog, &request.pipeline, &request.run).await?
             && record.report.status != RunStatus::Running
         {
-            self.publish(&self.head(&request.pipeline).await?).await?;
+            let full = load_plan(&*self.catalog, &request.pipeline, &request.run).await.is_ok_and(|plan| plan.full);
+            self.publish_despite(&self.head(&request.pipeline).await?, &|_, table| full || table.anew).await?;
             return Ok(AfterCommit::Begin { report: record.report });
         }
         let plan = load_plan(&*self.catalog, &request.pipeline, &request.run).await?;
@@ -95,7 +96,10 @@ impl Engine {
                 new_generation: plan.full,
             })
             .await?;
-        self.publish(&committed.head).await?;
+        // A full run repairs what it reaches; what it does not reach must not hide that, nor what is no longer read.
+        let planned: Vec<&TableName> = distinct_tables(&plan).into_iter().map(|t| &t.table).collect();
+        let lost = |name: &TableName, table: &TableHead| plan.full || table.anew || !planned.contains(&name);
+        self.publish_despite(&committed.head, &lost).await?;
         self.forget_steps(&plan).await?;
         let record =
             committed.run.ok_or_else(|| Error::new(Code::Internal, "the catalog committed a run without a record"))?;
@@ -116,7 +120,18 @@ impl Engine {
         for step in &plan.steps {
             match load_step(&*self.catalog, plan, step.index).await?.status {
                 StepStatus::Done { result } => {
-                    let bytes = self.store.get_verified(&result).await?;
+                    let bytes = match self.store.get_verified(&result).await {
+                        Ok(bytes) => bytes,
+                        // The step cannot be done again (C6): the next run reads its tables again.
+                        Err(e) if matches!(e.code(), Code::StoreMissing | Code::StoreDamaged) => {
+                            for table in &step.tables {
+                                let of_table = tables.entry(table.table.clone()).or_default();
+                                of_table.failure.get_or_insert_with(|| e.to_failure());
+                            }
+                            continue;
+                        }
+                        Err(e) => return Err(e),
+                    };
                     let result: StepResult = serde_json::from_slice(&bytes)
                         .map_err(|e| Error::new(Code::StoreDamaged, format!("{}: {e}", result.path)))?;
                     for table in result.tables {

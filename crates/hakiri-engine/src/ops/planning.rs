@@ -7,13 +7,13 @@ use hakiri_core::id::{PipelineId, TableName};
 use hakiri_core::manifest::{FileRef, Merge, ParentLink};
 use hakiri_core::plan::{FORMAT, Origin, Plan, PlannedStep, PlannedTable};
 use hakiri_core::schema::{Field, Schema, Type};
-use hakiri_core::source::{Cancel, Connector, SourceStep, SourceTable, TableRequest};
-use hakiri_core::spec::{Mode, PipelineSpec, TableSpec};
-use hakiri_core::time::Tick;
+use hakiri_core::source::{Cancel, Connector, SourceContext, SourceStep, SourceTable, TableRequest};
+use hakiri_core::spec::{Distance, Mode, PipelineSpec, TableSpec};
+use hakiri_core::time::{Instant, Tick};
 use hakiri_core::window::{Window, WindowInput, window};
 use hakiri_core::{Error, Result};
 
-use super::begin::Due;
+use super::begin::{CLOCK_SLACK_MS, Due};
 use crate::Engine;
 use crate::typing::child_columns;
 
@@ -34,7 +34,7 @@ impl Engine {
     /// # Errors
     /// Any source or catalog error.
     pub async fn preview(&self, pipeline: &PipelineId, full: bool, tick: Tick) -> Result<Preview> {
-        let (spec, head) = (self.pipeline(pipeline)?, self.head(pipeline).await?);
+        let (spec, head) = (self.pipeline(pipeline)?, self.head_with_moves(pipeline).await?);
         let generation = head.generation + u64::from(full);
         let run = hakiri_core::id::RunId::new(&self.project.name, pipeline, tick, generation);
         let plan = self.plan(spec, &head, &Due { run, tick, generation, full, scheduled: false }).await?;
@@ -44,18 +44,24 @@ impl Engine {
     }
 
     pub(super) async fn plan(&self, spec: &PipelineSpec, head: &Head, due: &Due) -> Result<Plan> {
-        let connector = self.connectors.open(&spec.source)?;
         let ctx = self.source_context(&spec.secrets, self.cancel.clone())?;
-        let offered = connector.discover(&ctx).await?;
+        // Errors may quote a source; secrets never leave (P8).
+        self.plan_in(&ctx, spec, head, due).await.map_err(|e| ctx.secrets.redact_error(&e))
+    }
+
+    async fn plan_in(&self, ctx: &SourceContext, spec: &PipelineSpec, head: &Head, due: &Due) -> Result<Plan> {
+        let connector = self.connectors.open(&spec.source)?;
+        let offered = connector.discover(ctx).await?;
         let selected = select(spec, offered)?;
         let mut requests = Vec::new();
         for source in &selected {
             let table = spec.stored_name(&source.name)?;
             let mut request = request(spec, source, head.tables.get(&table), due)?;
+            refuse_ahead(request.cursor.as_ref(), self.clock.now()).map_err(|e| e.at(format!("table `{table}`")))?;
             request.cursor = self.inline_cursor(request.cursor).await?;
             requests.push(request);
         }
-        let steps = connector.plan(&requests, due.tick, &ctx).await?;
+        let steps = connector.plan(&requests, due.tick, ctx).await?;
         let mut planned = Vec::new();
         for (index, step) in steps.into_iter().enumerate() {
             planned.push(self.planned_step(
@@ -120,8 +126,10 @@ impl Engine {
             let committed = head.tables.get(&table).filter(|t| !due.full && !t.anew);
             let (kind, mode) = kind_and_mode(spec, source, committed)?;
             let mut window = request.window.clone();
-            if let (Window::Above { hi, .. }, Some(upper)) = (&mut window, step.upper.get(name)) {
-                *hi = Some(upper.clone());
+            if let Window::Above { hi, .. } = &mut window {
+                *hi = settled(step.upper.get(name), request.spec.settle.as_ref())
+                    .map_err(|e| e.at(format!("table `{name}`")))?
+                    .or(hi.take());
             }
             let starts_anew = mode == Mode::Replace || step.replaces;
             let parent = u32::try_from(tables.len()).unwrap_or(u32::MAX);
@@ -131,6 +139,9 @@ impl Engine {
                 cursor: request.incremental.clone(),
                 parent: None,
             };
+            if let Some(committed) = committed.filter(|_| !starts_anew) {
+                refuse_other_merge(&table, committed, &merge)?;
+            }
             let base = PlannedTable {
                 table: table.clone(),
                 source_table: name.clone(),
@@ -182,17 +193,20 @@ impl Engine {
         let committed = head.tables.get(&table).filter(|t| !due.full && !t.anew);
         let settings = spec.table_settings(name);
         let columns = child_columns(&parent.source_table, &parent.merge.primary_key, field);
-        let primary_key = columns.primary_key();
+        let merge = Merge {
+            mode: parent.merge.mode,
+            primary_key: columns.primary_key(),
+            cursor: None,
+            parent: Some(ParentLink { table: parent.table.clone(), columns: columns.parent }),
+        };
+        if let Some(committed) = committed.filter(|_| parent.previous.is_some()) {
+            refuse_other_merge(&table, committed, &merge)?;
+        }
         Ok(PlannedTable {
             table,
             source_table: name.to_owned(),
             origin: Origin::ChildOf { parent: parent_index, field: field.to_owned() },
-            merge: Merge {
-                mode: parent.merge.mode,
-                primary_key,
-                cursor: None,
-                parent: Some(ParentLink { table: parent.table.clone(), columns: columns.parent }),
-            },
+            merge,
             cursor_kind: None,
             window: Window::Everything,
             cursor_before: None,
@@ -260,10 +274,11 @@ fn kind_and_mode(
     let column = incremental(&settings, source);
     let kind = source.cursor_kind.or_else(|| {
         let column = column.as_deref()?;
-        // The committed cursor knows best; before the first run, a declared type; failing both, an instant, by far the
-        // most common cursor.
+        // The committed cursor knows best; before the first run, a declared type, the manifest's over the source's;
+        // failing both, an instant, by far the most common cursor.
         committed
             .and_then(|t| t.cursor.as_ref().map(Cursor::kind))
+            .or_else(|| crate::typing::cursor_kind_of(&Type::parse(settings.types.get(column)?).ok()?))
             .or_else(|| source.declared.field(column).and_then(|f| crate::typing::cursor_kind_of(&f.ty)))
             .or(Some(CursorKind::Timestamp))
     });
@@ -319,6 +334,56 @@ fn request(
     })
 }
 
+/// A cursor that is later than the clock: the runs until then would read up to their ticks and leave it where it is, and
+/// what changed in between would be left out for good.
+fn refuse_ahead(cursor: Option<&Cursor>, now: Instant) -> Result<()> {
+    match cursor {
+        Some(cursor @ Cursor::Timestamp { nanos, .. })
+            if *nanos > i128::from(now.plus_millis(CLOCK_SLACK_MS).millis()) * 1_000_000 =>
+        {
+            Err(Error::new(Code::CursorAhead, format!("the committed cursor is {cursor}, later than now ({now})"))
+                .with_hint(
+                    "check the clock, then set it back to the last instant that is right: `hakiri state rewind`",
+                ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The upper bound that a connector found, less `settle`: how far below it to stop.
+fn settled(upper: Option<&Cursor>, settle: Option<&Distance>) -> Result<Option<Cursor>> {
+    match (upper, settle) {
+        (upper, None | Some(Distance::Units(0))) => Ok(upper.cloned()),
+        (Some(Cursor::Integer { value }), Some(Distance::Units(n))) => {
+            Ok(Some(Cursor::Integer { value: value.saturating_sub(i64::try_from(*n).unwrap_or(i64::MAX)) }))
+        }
+        _ => Err(Error::new(
+            Code::ManifestValue,
+            "`settle` needs to know how far the source goes, which it does not tell",
+        )
+        .with_hint("remove `settle`, or use mode = \"merge\" with a primary key and `lag`")),
+    }
+}
+
+/// Rows that were written by one key cannot be merged by another.
+fn refuse_other_merge(table: &TableName, committed: &TableHead, planned: &Merge) -> Result<()> {
+    let old = &committed.merge;
+    if committed.manifest.is_none() && committed.snapshot.is_none() {
+        return Ok(());
+    }
+    let what = if old.mode != planned.mode {
+        format!("mode {:?}, now {:?}", old.mode, planned.mode).to_lowercase()
+    } else if old.primary_key != planned.primary_key {
+        format!("the primary key ({}), now ({})", old.primary_key.join(", "), planned.primary_key.join(", "))
+    } else if old.cursor != planned.cursor {
+        let name = |c: &Option<String>| c.as_ref().map_or_else(|| "none".to_owned(), |c| format!("`{c}`"));
+        format!("the cursor column {}, now {}", name(&old.cursor), name(&planned.cursor))
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(Code::MergeChanged, format!("the rows of `{table}` were written with {what}")))
+}
+
 /// The types that count as declared: the manifest's over the source's.
 fn declared(source: &SourceTable, settings: &TableSpec) -> Result<Schema> {
     let mut schema = source.declared.clone();
@@ -357,6 +422,10 @@ impl Engine {
     pub async fn probe(&self, pipeline: &PipelineId) -> Result<String> {
         let spec = self.pipeline(pipeline)?;
         let connector: std::sync::Arc<dyn Connector> = self.connectors.open(&spec.source)?;
-        connector.probe(&self.source_context(&spec.secrets, Cancel::default())?).await
+        let ctx = self.source_context(&spec.secrets, Cancel::default())?;
+        connector.probe(&ctx).await.map_err(|e| ctx.secrets.redact_error(&e))
     }
 }
+
+#[cfg(test)]
+mod tests;

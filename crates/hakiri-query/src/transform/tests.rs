@@ -237,9 +237,15 @@ fn values_that_do_not_fit_fail_without_being_shown() {
         .unwrap()
         .apply(&rows())
         .unwrap();
-    assert_eq!(shown(&kept), "12 7");
+    assert_eq!(shown(&kept.batch), "12 7");
     assert_eq!(
-        transforms.compile("select id from input", &input()).unwrap().apply(&kept).unwrap_err().code().to_string(),
+        transforms
+            .compile("select id from input", &input())
+            .unwrap()
+            .apply(&kept.batch)
+            .unwrap_err()
+            .code()
+            .to_string(),
         "HK0001"
     );
 }

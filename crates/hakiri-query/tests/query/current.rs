@@ -265,26 +265,39 @@ async fn results_do_not_depend_on_processors_or_memory() {
 }
 
 #[tokio::test]
-async fn missing_and_damaged_parts_say_so() {
-    let schema = columns(&[("n", Type::Int64)]);
+async fn missing_and_damaged_parts_say_so_and_which_they_are() {
+    let schema = columns(&[("n", Type::Int64), ("s", Type::Text)]);
     let mut store = Store::new();
     store.table("t", Mode::Append, &[], &schema);
-    store.run("t", 1, &schema, &["{\"n\":1}"]);
-    let part = store.dir.path().join("root/shop").join(&store.tables[0].layers[0].parts[0].path);
-    let bytes = std::fs::read(&part).unwrap();
-    std::fs::write(&part, vec![0; bytes.len()]).unwrap();
-    let code = |e: hakiri_core::Error| e.code().to_string();
-    assert_eq!(
-        crate::support::print(&store.database(), "select n from t", hakiri_query::OutputFormat::Csv)
-            .await
-            .map_err(code),
-        Err("HK0306".to_owned())
-    );
+    let rows = |from: u32| (from..from + 500).map(|n| format!("{{\"n\":{n},\"s\":\"x{n}\"}}\n")).collect::<String>();
+    store.run("t", 1, &schema, &[&rows(0)]);
+    store.run("t", 2, &schema, &[&rows(1000)]);
+    let name = store.tables[0].layers[1].parts[0].path.clone();
+    let part = store.dir.path().join("root/shop").join(&name);
+    let sound = std::fs::read(&part).unwrap();
+    let ask = async || {
+        let error = crate::support::print(&store.database(), "select * from t", hakiri_query::OutputFormat::Csv).await;
+        let error = error.map(|rows| rows.len()).unwrap_err();
+        assert_eq!(error.place(), Some(name.as_str()), "{error:?}");
+        error.code().to_string()
+    };
+    // A page, the footer, everything; then cut short. What was added behind the committed bytes is not read.
+    let mut page = sound.clone();
+    page[4..sound.len() / 2].fill(0x55);
+    let mut footer = sound.clone();
+    let length = u32::from_le_bytes(sound[sound.len() - 8..sound.len() - 4].try_into().unwrap()) as usize;
+    footer[sound.len() - 8 - length..sound.len() - 8].fill(0xff);
+    for bytes in [&page[..], &footer, &vec![0; sound.len()], &sound[..sound.len() / 2], b""] {
+        std::fs::write(&part, bytes).unwrap();
+        assert_eq!(ask().await, "HK0306", "{} of {} bytes", bytes.len(), sound.len());
+    }
     std::fs::remove_file(&part).unwrap();
-    assert_eq!(
-        crate::support::print(&store.database(), "select n from t", hakiri_query::OutputFormat::Csv)
-            .await
-            .map_err(code),
-        Err("HK0305".to_owned())
-    );
+    assert_eq!(ask().await, "HK0305");
+}
+
+#[tokio::test]
+async fn a_column_without_a_table_is_not_for_want_of_a_run() {
+    let store = Store::new();
+    let error = store.database().query("select nope").await.unwrap_err();
+    assert!(error.hint().contains("from") && !error.hint().contains("run a pipeline"), "{error:?}");
 }

@@ -220,7 +220,7 @@ impl Demo<'_> {
 
     /// How to start this program on the demo's project.
     fn hakiri(&self) -> String {
-        format!("{} -C {}", shell(&program()), shell(&self.shown.display().to_string()))
+        format!("{} -C {}", shell(&environment::program()), shell(&self.shown.display().to_string()))
     }
 
     /// The commands to try next. They work from the folder in which the demo was started, when its API is gone.
@@ -243,11 +243,6 @@ impl Demo<'_> {
         self.say(&format!("\nserving {url}/events until Ctrl-C; meanwhile, elsewhere: {hakiri} run"));
         tokio::signal::ctrl_c().await.map_err(|e| Error::new(Code::Io, format!("cannot wait for Ctrl-C: {e}")))
     }
-}
-
-/// How this program was started: it need not be on the search path. It is an argument, and not of the environment.
-fn program() -> String {
-    std::env::args_os().next().map_or_else(|| "hakiri".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 /// A word for the shell.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods)] // writes the project's first files
 
+use std::io::Write as _;
 use std::path::Path;
 
 use hakiri_core::codes::Code;
@@ -35,28 +36,36 @@ pub fn run(global: &GlobalArgs, printer: &Printer, args: &InitArgs) -> Result<Ex
         Error::new(Code::Arguments, e.message().to_owned())
             .with_hint(format!("{}; for example `hakiri init my-shop`", e.hint()))
     })?;
-    if dir.join(MANIFEST).exists() {
+    // The manifest first: where there is one, nothing at all is touched.
+    if !create(&dir.join(MANIFEST), &TEMPLATE.replace("{{name}}", name.as_str()))? {
         return Err(Error::new(Code::Arguments, format!("{} has a {MANIFEST} already", dir.display()))
             .with_hint("choose another name, or edit the one there"));
     }
-    write(&dir.join(MANIFEST), &TEMPLATE.replace("{{name}}", name.as_str()))?;
-    write(&dir.join("data/orders.csv"), SAMPLE)?;
-    if !dir.join(".gitignore").exists() {
-        write(&dir.join(".gitignore"), IGNORE)?;
+    let mut kept = Vec::new();
+    for (file, text) in [("data/orders.csv", SAMPLE), (".gitignore", IGNORE)] {
+        if !create(&dir.join(file), text)? {
+            printer.note(&format!("kept {file}, which was there already"));
+            kept.push(file);
+        }
     }
     printer.note(&format!("made the project `{name}` in {}", dir.display()));
     let enter = if args.name.is_some() { format!("cd {name} && ") } else { String::new() };
     printer.note(&format!("next: {enter}hakiri run && hakiri query \"select * from sample_orders\""));
     if printer.json {
-        printer.document(&serde_json::json!({ "project": name, "path": dir }));
+        printer.document(&serde_json::json!({ "project": name, "path": dir, "kept": kept }));
     }
     Ok(Exit::Done)
 }
 
-fn write(path: &Path, text: &str) -> Result<()> {
+/// Writes a new file. Whatever is there under its name stays: then it is false.
+fn create(path: &Path, text: &str) -> Result<bool> {
     let io = |e: std::io::Error| Error::new(Code::Io, format!("{}: {e}", path.display()));
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(io)?;
     }
-    std::fs::write(path, text).map_err(io)
+    match std::fs::File::create_new(path) {
+        Ok(mut file) => file.write_all(text.as_bytes()).map(|()| true).map_err(io),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(e) => Err(io(e)),
+    }
 }

@@ -48,7 +48,7 @@ pub async fn dispatch(cli: Cli, printer: &Printer) -> Result<Exit> {
         Command::Drop(args) => drop::run(global, printer, &args).await,
         Command::Compact(args) => compact::run(global, printer, &args).await,
         Command::Gc(args) => gc::run(global, printer, &args).await,
-        Command::Completions(args) => completions::run(&args),
+        Command::Completions(args) => completions::run(printer, &args),
     }
 }
 
@@ -66,9 +66,9 @@ fn load(global: &GlobalArgs, printer: &Printer) -> Result<Result<Loaded, Exit>> 
 
 fn print_diagnostics(printer: &Printer, diagnostics: &[Diagnostic]) {
     for diagnostic in diagnostics {
-        printer.note(&diagnostic.render(printer.colour));
+        printer.failure(&diagnostic.render(printer.colour));
     }
-    printer.note(&format!("{} in the manifest", count(diagnostics.len() as u64, "error")));
+    printer.failure(&format!("{} in the manifest", count(diagnostics.len() as u64, "error")));
     if printer.json {
         printer.document(&serde_json::json!({ "errors": diagnostics }));
     }

@@ -15,8 +15,16 @@ use crate::printer::Printer;
 #[derive(Debug, Serialize)]
 struct Output {
     plans: Vec<PlanOutput>,
+    /// Renames that the next run will carry out.
+    moves: Vec<MoveOutput>,
     /// Pipelines that have data and are no longer in the manifest.
     left_behind: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct MoveOutput {
+    from: String,
+    to: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -51,7 +59,8 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &PlanArgs) -> Res
         Ok(world) => world,
         Err(exit) => return Ok(exit),
     };
-    let mut output = Output { plans: Vec::new(), left_behind: Vec::new() };
+    let mut output = Output { plans: Vec::new(), moves: Vec::new(), left_behind: Vec::new() };
+    let moves = world.engine.pending_moves().await?;
     for pipeline in world.pipelines(&args.pipelines)? {
         let preview = world.engine.preview(&pipeline, args.full, world.now()).await?;
         let schedule = world.engine.pipeline(&pipeline)?.schedule.clone();
@@ -63,12 +72,17 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &PlanArgs) -> Res
         .await?
         .iter()
         .filter(|h| !h.tables.is_empty() && !known.iter().any(|p| p.id == h.pipeline))
+        .filter(|h| !moves.iter().any(|m| m.from == h.pipeline.as_str()))
         .map(|h| h.pipeline.to_string())
         .collect();
+    output.moves = moves.into_iter().map(|m| MoveOutput { from: m.from, to: m.to }).collect();
     if printer.json {
         printer.document(&output);
     } else {
         output.plans.iter().for_each(|plan| show(printer, plan));
+        for moved in &output.moves {
+            printer.data(&format!("moves {} to {}", moved.from, moved.to));
+        }
         for pipeline in &output.left_behind {
             printer.data(&format!(
                 "{pipeline}: no longer in the manifest; its data is kept (`hakiri drop {pipeline}` deletes it)"
@@ -76,6 +90,7 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &PlanArgs) -> Res
         }
     }
     let changes = !output.left_behind.is_empty()
+        || !output.moves.is_empty()
         || output
             .plans
             .iter()

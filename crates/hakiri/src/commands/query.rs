@@ -1,9 +1,9 @@
 //! `hakiri query`: SQL over the store.
 
 use std::io::{IsTerminal as _, Read as _, Write as _};
-use std::sync::Arc;
 
 use hakiri_core::codes::Code;
+use hakiri_core::layout::MARKER;
 use hakiri_core::view::TableView;
 use hakiri_core::{Error, Result};
 use hakiri_engine::read::{published_heads, views};
@@ -15,7 +15,7 @@ use crate::cli::{Format, GlobalArgs, QueryArgs};
 use crate::environment;
 use crate::exit::Exit;
 use crate::printer::Printer;
-use crate::world::{World, open_store_at};
+use crate::world::{World, open_project_in_store};
 
 /// Runs the command.
 pub async fn run(global: &GlobalArgs, printer: &Printer, args: &QueryArgs) -> Result<Exit> {
@@ -32,10 +32,17 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &QueryArgs) -> Re
     };
     let database = match &args.store {
         Some(url) => {
-            let store = open_readonly(url, args)?;
+            let store = open_project_in_store(url, args.endpoint.clone(), args.region.clone())?;
             let mut tables = Vec::new();
             for head in published_heads(&store).await? {
                 tables.extend(views(&store, &head.pipeline, head.seq, &head.tables).await?);
+            }
+            if tables.is_empty() && store.get(MARKER).await?.is_none() {
+                return Err(Error::new(
+                    Code::Arguments,
+                    format!("{} is not a project's folder in a store", store.location()),
+                )
+                .with_hint("it is the folder with `heads` and `tables` in it"));
             }
             database(global, &store, tables)?
         }
@@ -78,7 +85,7 @@ fn database(global: &GlobalArgs, store: &Store, tables: Vec<TableView>) -> Resul
 /// Runs one statement and prints its result to stdout. Returns the number of rows.
 ///
 /// # Errors
-/// As [`Database::query`]. A reader that went away is a success.
+/// As [`Database::query`]; `HK0005` when stdout cannot be written to. A reader that went away is a success.
 pub async fn print(database: &Database, sql: &str, format: Format) -> Result<u64> {
     let result = database.query(sql).await?;
     let format = match format {
@@ -90,23 +97,8 @@ pub async fn print(database: &Database, sql: &str, format: Format) -> Result<u64
     };
     let mut out = ForgivingPipe(std::io::BufWriter::new(std::io::stdout()));
     let rows = write_results(result, format, &mut out).await?;
-    let _ = out.flush();
+    out.flush().map_err(|e| Error::new(Code::Io, format!("the result cannot be written: {}", e.kind())))?;
     Ok(rows)
-}
-
-/// A project's folder in a store, by path or URL, without its catalog.
-fn open_readonly(url: &str, args: &QueryArgs) -> Result<Arc<Store>> {
-    let (root, project) = url.trim_end_matches('/').rsplit_once('/').ok_or_else(|| {
-        Error::new(Code::Arguments, format!("`{url}` does not name a project's folder in a store"))
-            .with_hint("write path/project or s3://bucket/prefix/project")
-    })?;
-    Ok(Arc::new(open_store_at(
-        &environment::current_dir()?,
-        root,
-        args.endpoint.clone(),
-        args.region.clone(),
-        project,
-    )?))
 }
 
 /// Swallows what a closed pipe no longer wants: `hakiri query … | head` is a success.

@@ -68,7 +68,7 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &RunArgs) -> Resu
             }
             Err(e) => {
                 let interrupted = Exit::of(&e) == Exit::Interrupted;
-                printer.note(&printer.render(&e.to_failure()));
+                printer.failure(&printer.render(&e.to_failure()));
                 exits.push(Exit::of(&e));
                 output.errors.push(PipelineError { pipeline, failure: e.to_failure() });
                 if interrupted {
@@ -103,17 +103,17 @@ pub fn summarise(printer: &Printer, report: &RunReport) {
     };
     let took = report.ended.map_or(0, |end| end.millis() - report.started.millis());
     let seq = report.seq.map(|s| format!(" as commit {s}")).unwrap_or_default();
-    printer.note(&format!(
-        "{}: {verdict}{seq} in {}.{:03} s ({})",
-        report.pipeline,
-        took / 1000,
-        took % 1000,
-        report.run
-    ));
+    let headline =
+        format!("{}: {verdict}{seq} in {}.{:03} s ({})", report.pipeline, took / 1000, took % 1000, report.run);
+    match report.status {
+        RunStatus::Succeeded => printer.note(&headline),
+        // What failed is said also where only errors are wanted, and of which pipeline.
+        _ => printer.failure(&headline),
+    }
     for table in &report.tables {
         let name = &table.table;
         if let Some(failure) = &table.failure {
-            printer.note(&format!("  {name}\n{}", indent(&printer.render(failure))));
+            printer.failure(&format!("  {name}\n{}", indent(&printer.render(failure))));
             continue;
         }
         let mut line = format!(

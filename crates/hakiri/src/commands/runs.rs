@@ -2,12 +2,14 @@
 
 use hakiri_core::Result;
 use hakiri_core::catalog::{Kind, PageRequest, Record, RunReport, RunStatus};
+use hakiri_core::id::PipelineId;
 use indicatif::HumanCount;
 
 use super::open_to_read;
 use crate::cli::{GlobalArgs, RunsArgs};
 use crate::exit::Exit;
 use crate::printer::Printer;
+use crate::world::World;
 
 /// Runs the command.
 pub async fn run(global: &GlobalArgs, printer: &Printer, args: &RunsArgs) -> Result<Exit> {
@@ -16,7 +18,7 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &RunsArgs) -> Res
         Err(exit) => return Ok(exit),
     };
     let mut reports: Vec<RunReport> = Vec::new();
-    for pipeline in world.pipelines(&args.pipelines)? {
+    for pipeline in pipelines(&world, &args.pipelines).await? {
         let prefix = vec![pipeline.to_string()];
         let page =
             PageRequest { kind: Kind::Run, prefix, after: None, limit: args.limit.clamp(1, 1000), newest_first: true };
@@ -57,4 +59,23 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &RunsArgs) -> Res
         }
     }
     Ok(Exit::Done)
+}
+
+/// Those named, or all of the manifest and those it no longer has.
+async fn pipelines(world: &World, names: &[String]) -> Result<Vec<PipelineId>> {
+    let past: Vec<PipelineId> = world.heads().await?.into_iter().map(|head| head.pipeline).collect();
+    if !names.is_empty() {
+        let mut all = Vec::new();
+        for name in names {
+            match past.iter().find(|p| p.as_str() == name) {
+                Some(known) => all.push(known.clone()),
+                None => all.extend(world.pipelines(std::slice::from_ref(name))?),
+            }
+        }
+        return Ok(all);
+    }
+    let mut all = world.pipelines(&[])?;
+    let left: Vec<PipelineId> = past.into_iter().filter(|p| !all.contains(p)).collect();
+    all.extend(left);
+    Ok(all)
 }

@@ -307,3 +307,80 @@ fn environments_override_and_unknown_ones_are_named() {
     assert!(project.path().join("elsewhere/test/heads/f.json").exists());
     project.hakiri(&["run", "--env", "prod"]).expect(2).says("HK0111").says("staging");
 }
+
+#[test]
+fn init_keeps_what_is_there() {
+    let project = Project::new("");
+    project.write("shop/data/orders.csv", "mine\n1\n");
+    project.write("shop/.gitignore", "mine\n");
+    let ran = project.hakiri(&["init", "shop"]).expect(0);
+    ran.says("kept data/orders.csv").says("kept .gitignore");
+    let text = |path: &str| std::fs::read_to_string(project.path().join(path)).unwrap();
+    assert_eq!((text("shop/data/orders.csv").as_str(), text("shop/.gitignore").as_str()), ("mine\n1\n", "mine\n"));
+    assert!(project.path().join("shop/hakiri.toml").exists());
+}
+
+#[test]
+fn quiet_leaves_errors() {
+    let project = Project::new(&MINIMAL.replace("primary_key = [\"id\"]", "primary_key = [\"nope\"]"));
+    project.write("data/a.csv", "id\n1\n");
+    let ran = project.hakiri(&["run", "-q"]).expect(1);
+    ran.says("f_t").says("error[HK");
+    project.write("data/a.csv", "nope\n1\n");
+    assert_eq!(project.hakiri(&["run", "-q", "--full"]).expect(0).stderr, "");
+    project.manifest(
+        &MINIMAL.replace("[pipeline.table.t]", "[pipeline.table.t]\ntransform = \"select count(*) from input\""),
+    );
+    project.hakiri(&["check", "-q"]).expect(2).says("HK0805");
+    project.manifest("[[pipeline]]\nid = \"f\"\n");
+    project.hakiri(&["check", "-q"]).expect(2).says("HK01").says("hakiri.toml:");
+}
+
+#[test]
+fn variables_and_threads_that_make_no_sense_are_refused_or_ignored() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let project = Project::new(MINIMAL);
+    project.write("data/a.csv", "id\n1\n");
+    let bytes = std::ffi::OsStr::from_bytes(b"caf\xe9");
+    let run = |command: &mut std::process::Command| crate::support::Ran::from(command.output().unwrap());
+    run(project.command(&["run"]).env("OTHERS", bytes).env("HAKIRI_X", bytes)).expect(0);
+    project.manifest(&MINIMAL.replace("id = \"f\"", "id = \"f\"\nsecrets = [\"TOKEN\"]"));
+    run(project.command(&["run"]).env("TOKEN", bytes)).expect(2).says("HK0112").says("UTF-8");
+    for threads in ["0", "257", "x"] {
+        project.hakiri(&["--threads", threads, "tables"]).expect(2);
+    }
+    project.hakiri(&["--threads", "256", "tables"]).expect(0);
+}
+
+#[test]
+fn check_reads_the_manifest_only() {
+    let project = Project::new(MINIMAL);
+    project.write(".hakiri/catalog.sqlite", "this is no catalog");
+    project.hakiri(&["check"]).expect(0);
+    project.hakiri(&["tables"]).expect(1).says("HK0206");
+}
+
+#[test]
+fn a_secret_that_an_answer_repeats_in_another_form_is_not_shown() {
+    let canary = "can/ary 7f3a+9c=\"x";
+    let forms = ["can%2Fary", "can%2fary", "can/ary", "Y2FuL2FyeSA3", "7f3a"];
+    let api = Api::start(move |request| {
+        let key = request.query.get("key").cloned().unwrap_or_default();
+        let form: String = key.bytes().map(|b| format!("%{b:02x}")).collect();
+        let said = format!("no {form}, {key}, {}, Y2FuL2FyeSA3ZjNhKzljPSJ4, can%2Fary%207f3a+9c=%22x", json!(key));
+        let body = json!({ "message": said });
+        Response::text(400, "application/json", &body.to_string())
+    });
+    let text = manifest(&api.url, "")
+        .replace("[pipeline.source]", "secrets = [\"TOKEN\"]\n[pipeline.source]")
+        .replace("allow_private = true", "allow_private = true\nparams = { key = \"${TOKEN}\" }");
+    let project = Project::new(&text);
+    for args in [["run", "--json"], ["check", "--connect"], ["runs", "--json"]] {
+        let output = project.command(&args).env("TOKEN", canary).output().unwrap();
+        let all = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(all.contains("[secret]"), "{args:?}: {all}");
+        for form in forms {
+            assert!(!all.contains(form), "{form} in {args:?}: {all}");
+        }
+    }
+}

@@ -235,7 +235,10 @@ fn a_pipeline_that_cannot_go_on_does_not_stop_the_others() {
     project.hakiri(&["run", "g"]).expect(0);
     project.write("data/b.csv", "id,v\n2,b\n");
     let tick = "2026-10-01T00:00:00Z";
-    let run = project.hakiri(&["run", "f", "--tick", tick, "--json"]).expect(0).json()["runs"][0]["run"].as_str().unwrap().to_owned();
+    let run = project.hakiri(&["run", "f", "--tick", tick, "--json"]).expect(0).json()["runs"][0]["run"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     assert!(!run.is_empty());
     std::fs::create_dir_all(project.store().join("steps")).unwrap();
     std::fs::remove_dir_all(project.store().join("steps")).unwrap();

@@ -128,3 +128,53 @@ fn a_row_beyond_the_tick_belongs_to_the_next_run() {
     project.hakiri(&["run", "--tick", "2026-04-01T00:00:00Z"]).expect(0);
     assert_eq!(project.number("select count(*) from api_items"), 2);
 }
+
+#[test]
+fn a_store_may_be_named_from_where_one_stands() {
+    let project = project();
+    let count = |from: &std::path::Path, store: &str| {
+        let mut command = project.command(&["query", "--store", store, "-f", "csv", "select count(*) as n from f_t"]);
+        let ran: crate::support::Ran = command.current_dir(from).output().unwrap().into();
+        assert_eq!(ran.expect(0).stdout, "n\n2\n", "{store}");
+    };
+    let (store, root) = (project.store(), project.store().parent().unwrap().to_owned());
+    count(&store, ".");
+    count(&store, "./");
+    count(&store.join("tables"), "..");
+    count(&root, "test");
+    count(&root, "./test/");
+    project.hakiri(&["query", "--store", "nowhere", "select 1"]).expect(2).says("HK0002");
+    project.hakiri(&["query", "--store", "s3://bucket", "select 1"]).expect(2).says("s3://bucket/prefix/project");
+    project.hakiri(&["query", "--store", root.to_str().unwrap(), "select 1"]).expect(2).says("HK0002");
+}
+
+#[test]
+fn a_damaged_part_is_named() {
+    let project = project();
+    let part = project.files().into_iter().find(|f| f.ends_with(".parquet")).unwrap();
+    let path = project.store().join(&part);
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    project.hakiri(&["query", "select * from f_t"]).expect(1).says("HK0306").says(&part);
+    std::fs::remove_file(&path).unwrap();
+    project.hakiri(&["query", "select * from f_t"]).expect(1).says("HK0305").says(&part);
+}
+
+#[test]
+fn output_that_cannot_be_written_is_no_success() {
+    let project = project();
+    for args in [
+        &["query", "-f", "csv", "select * from f_t"][..],
+        &["query", "select * from f_t"],
+        &["tables"],
+        &["tables", "--json"],
+        &["schema", "f_t"],
+        &["completions", "bash"],
+    ] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = project.command(args);
+        let child = command.stdout(full).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let ran: crate::support::Ran = child.wait_with_output().unwrap().into();
+        ran.expect(1).says("HK0005");
+    }
+}

@@ -73,3 +73,111 @@ fn s3_a_store_of_another_catalog_is_refused() {
         }
     }
 }
+
+fn ran(project: &Project) {
+    project.write("data/a.csv", "id,v\n1,a\n2,b\n");
+    project.hakiri(&["run", "--tick", "2026-10-01T00:00:00Z"]).expect(0);
+}
+
+#[test]
+fn a_catalog_governs_one_store_and_a_project_may_be_moved() {
+    let project = Project::new(PIPELINE);
+    ran(&project);
+    for (context, name) in [("[context]\npath = \"elsewhere\"\n", "test"), ("", "renamed")] {
+        project.write("hakiri.toml", format!("[project]\nname = \"{name}\"\n{context}{PIPELINE}"));
+        for command in ["run", "tables"] {
+            let ran = project.hakiri(&[command]).expect(2);
+            ran.says("HK0309").says(".hakiri/context/test").says(&format!("/{name}"));
+        }
+    }
+    assert!(!project.path().join("elsewhere").exists() && !project.path().join(".hakiri/context/renamed").exists());
+
+    project.manifest(PIPELINE);
+    let moved = Project::new(PIPELINE);
+    for folder in [".hakiri", "data"] {
+        std::fs::rename(project.path().join(folder), moved.path().join(folder)).unwrap();
+    }
+    moved.run();
+    assert_eq!(moved.number("select count(*) from f_t"), 2);
+}
+
+#[test]
+fn an_environment_has_its_own_catalog_and_store() {
+    let project = Project::new(&format!("{PIPELINE}\n[env.staging.schedule]\nf = \"every 1h\"\n"));
+    ran(&project);
+    assert_eq!(project.hakiri(&["tables", "--env", "staging", "--json"]).expect(0).json()["tables"], json!([]));
+    project.hakiri(&["run", "--env", "staging"]).expect(0);
+    assert!(project.path().join(".hakiri/catalog-staging.sqlite").exists());
+    assert!(project.path().join(".hakiri/context-staging/test/heads/f.json").exists());
+    let tables = project.hakiri(&["tables", "--env", "staging", "--json"]).expect(0).json();
+    assert_eq!(tables["tables"][0]["seq"], 1);
+}
+
+#[test]
+fn a_store_whose_catalog_is_gone_says_so_and_gets_no_new_one() {
+    let project = Project::new(PIPELINE);
+    ran(&project);
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(project.path().join(format!(".hakiri/catalog.sqlite{suffix}")));
+    }
+    for args in [&["tables"][..], &["query", "select * from f_t"], &["schema", "f_t"], &["plan"], &["run"]] {
+        project.hakiri(args).expect(2).says("HK0302").says("hakiri query --store");
+        assert!(!project.path().join(".hakiri/catalog.sqlite").exists(), "{args:?}");
+    }
+    let store = project.store();
+    project.hakiri(&["query", "--store", store.to_str().unwrap(), "select * from f_t"]).expect(0);
+}
+
+/// As someone who may not write where the permissions say so: for root they count only without two capabilities.
+fn bound_by_permissions(project: &Project, args: &[&str]) -> crate::support::Ran {
+    let plain = project.command(args);
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--bounding-set", "-dac_override,-dac_read_search"]).arg(plain.get_program()).args(plain.get_args());
+    let root = std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
+    let mut command = if root { command } else { project.command(args) };
+    command.current_dir(project.path()).env("TMPDIR", project.path().join("tmp")).output().unwrap().into()
+}
+
+#[test]
+fn a_project_that_can_only_be_read_is_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let project = Project::new(PIPELINE);
+    ran(&project);
+    let set = |path: &str, mode: u32| {
+        std::fs::set_permissions(project.path().join(path), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set(".hakiri/catalog.sqlite", 0o444);
+    set(".hakiri", 0o555);
+    let read = [
+        bound_by_permissions(&project, &["query", "-f", "csv", "select id from f_t order by id"]),
+        bound_by_permissions(&project, &["tables"]),
+        bound_by_permissions(&project, &["plan"]),
+    ];
+    let refused = bound_by_permissions(&project, &["run"]);
+    set(".hakiri/catalog.sqlite", 0o000);
+    let closed = bound_by_permissions(&project, &["tables"]);
+    let checked = bound_by_permissions(&project, &["check"]);
+    set(".hakiri", 0o755);
+    let [query, tables, plan] = read.map(|ran| ran.expect(0).stdout);
+    assert_eq!(query, "id\n1\n2\n");
+    assert!(tables.contains("f_t") && plan.contains("f"), "{tables}{plan}");
+    assert_ne!(refused.code, 0);
+    closed.expect(1).says("HK0204").says("read and write");
+    checked.expect(0);
+}
+
+#[test]
+fn a_run_that_cannot_have_its_store_leaves_no_catalog() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let project = Project::new(&format!("[context]\npath = \"closed\"\n{PIPELINE}"));
+    project.write("data/a.csv", "id\n1\n");
+    let closed = project.path().join("closed");
+    std::fs::create_dir(&closed).unwrap();
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o555)).unwrap();
+    bound_by_permissions(&project, &["run"]).expect(1).says("HK0308");
+    for suffix in ["", "-wal", "-shm"] {
+        assert!(!project.path().join(format!(".hakiri/catalog.sqlite{suffix}")).exists(), "{suffix}");
+    }
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o755)).unwrap();
+    project.hakiri(&["run"]).expect(0);
+}

@@ -34,7 +34,8 @@ pub(super) fn ask_more(pipeline: &PipelineId, view: &View) -> Vec<Key> {
 ///
 /// `Held` while a lease is live, `Conflict` when the head is not the one the caller saw. Raises seq, generation and
 /// epoch: the unfinished run, if there is one, ends as failed, and no worker of it can report or commit any more. Adds
-/// an audit entry. A history of schemas starts at the version a table comes with, since a renamed table keeps its own.
+/// an audit entry. A pipeline without tables goes on from the newest commit of those it is given: the commits of their
+/// old pipeline order their rows. A history of schemas starts at the version a table comes with, since a renamed table keeps its own.
 pub(super) fn decide(
     view: &View,
     pipeline: &PipelineId,
@@ -51,6 +52,11 @@ pub(super) fn decide(
     }
     if head.seq != expected_seq {
         return Err(seq_conflict(&head, expected_seq));
+    }
+    if head.tables.is_empty() {
+        let named = tables.values().flatten();
+        let newest = named.map(|t| t.manifest_seq.max(t.snapshot.as_ref().map_or(0, |s| s.covers))).max();
+        head.seq = head.seq.max(newest.unwrap_or(0));
     }
     head.seq += 1;
     head.generation += 1;
