@@ -89,8 +89,8 @@ codes! {
     StoreForeign "HK0302" Usage, "this store belongs to another catalog", "Its `_hakiri.json` names another catalog: two catalogs can never govern one store (S11).", "use another path, or the catalog that governs this one";
     StoreUnsafe "HK0303" Usage, "the bucket ignores conditional writes", "A create-only write overwrote an existing object, so that immutability cannot be kept.", "use a store that honours If-None-Match (S3, R2, SeaweedFS 4.48 or newer)";
     StoreFull "HK0304" Permanent, "the disk is full", "The store or the folder for temporary files has no space left. Nothing was committed of this table.", "free some space and run again: committed data is untouched";
-    StoreMissing "HK0305" Permanent, "a committed file is missing", "A manifest names a file that the store does not have.", "restore the file, or run `hakiri run --full` for the table";
-    StoreDamaged "HK0306" Permanent, "a committed file does not have its hash", "The file was changed outside of Hakiri.", "restore the file, or run `hakiri run --full` for the table";
+    StoreMissing "HK0305" Permanent, "a committed file is missing", "A manifest names a file that the store does not have.", "restore the file, or read the pipeline anew with `hakiri run --full <pipeline>`";
+    StoreDamaged "HK0306" Permanent, "a committed file does not have its hash", "The file was changed outside of Hakiri.", "restore the file, or read the pipeline anew with `hakiri run --full <pipeline>`";
     StoreNewer "HK0307" Usage, "the store was written by a newer Hakiri", "Its format version is above the ones this binary knows.", "use the newer binary";
     StoreDenied "HK0308" Permanent, "the store refused access", "The folder's permissions or the bucket's policy do not allow it.", "check the permissions or credentials";
     StoreOther "HK0309" Usage, "the catalog governs another store", "The catalog remembers the folder or bucket that it governs, and the manifest names another one: one catalog governs one store (S11).", "set `[context]` and the project's name back to the store named first, or give the other store its own `[catalog]` path";

@@ -110,6 +110,25 @@ fn every_error_code_has_a_current_page() {
 }
 
 #[test]
+fn documents_have_no_gaps() {
+    let mut folders = vec![root().join("docs")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                assert!(
+                    !std::fs::read_to_string(&path).unwrap().contains("@@"),
+                    "{} has a place-holder",
+                    path.display()
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn files_stay_small() {
     let mut large = Vec::new();
     let mut folders = vec![root().join("crates")];

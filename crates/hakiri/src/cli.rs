@@ -215,11 +215,13 @@ pub struct RunsArgs {
 #[derive(Debug, Subcommand)]
 pub enum StateCommand {
     /// Show the cursor of every table
+    #[command(after_help = "Example:\n  hakiri state show shop.orders")]
     Show {
         /// Only these: `pipeline` or `pipeline.table`
         what: Vec<String>,
     },
     /// Set a table's cursor back: the next run reads again from there
+    #[command(after_help = "Example:\n  hakiri state rewind shop.orders 2026-01-31T00:00:00Z")]
     Rewind {
         /// `pipeline.table`
         table: String,
@@ -230,6 +232,7 @@ pub enum StateCommand {
         yes: bool,
     },
     /// Forget a table's cursor: the next run reads everything anew
+    #[command(after_help = "Example:\n  hakiri state reset shop.orders")]
     Reset {
         /// `pipeline.table`
         table: String,

@@ -211,7 +211,9 @@ impl World {
         let head = self.engine.head(&pipeline).await?;
         let Some(name) = table else {
             return if head.tables.is_empty() {
-                Err(Error::new(Code::CatalogNotFound, format!("the pipeline `{pipeline}` has no committed table")))
+                Err(self.meant(text).await?.unwrap_or_else(|| {
+                    Error::new(Code::CatalogNotFound, format!("the pipeline `{pipeline}` has no committed table"))
+                }))
             } else {
                 Ok((pipeline, None))
             };
@@ -231,6 +233,19 @@ impl World {
                 }))
             }
         }
+    }
+
+    /// The error for a stored table's name where `pipeline.table` belongs.
+    async fn meant(&self, stored: &str) -> Result<Option<Error>> {
+        let heads = self.heads().await?;
+        let found = heads.iter().find_map(|h| {
+            let (_, table) = h.tables.iter().find(|(name, _)| name.as_str() == stored)?;
+            Some(format!("{}.{}", h.pipeline, table.source_table))
+        });
+        Ok(found.map(|name| {
+            Error::new(Code::Arguments, format!("`{stored}` is a stored table, not a pipeline"))
+                .with_hint(format!("write {name}"))
+        }))
     }
 
     /// Now, in whole milliseconds.
@@ -349,6 +364,12 @@ pub fn open_store_at(
             let endpoint = endpoint
                 .or_else(|| environment::variable("AWS_ENDPOINT_URL_S3"))
                 .or_else(|| environment::variable("AWS_ENDPOINT_URL"));
+            if endpoint.is_some() && environment::variable("AWS_ACCESS_KEY_ID").is_none() {
+                // Without a key the client would look for the roles that only AWS gives its machines.
+                return Err(Error::new(Code::StoreDenied, format!("there are no credentials for {path}"))
+                    .with_kind(hakiri_core::error::Kind::Usage)
+                    .with_hint("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"));
+            }
             Store::s3(
                 &S3Settings {
                     bucket: bucket.to_owned(),

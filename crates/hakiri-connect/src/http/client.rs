@@ -363,6 +363,10 @@ fn unreachable(error: &reqwest::Error, host: &str, ctx: &SourceContext) -> Error
     if error.is_builder() {
         return Error::new(Code::SourceConfig, format!("the request cannot be made: {why}"));
     }
+    if why.contains("no records found") || why.contains("NXDomain") {
+        return Error::new(Code::HttpUnavailable, format!("the name {host} is not known"))
+            .with_hint("check base_url and the network");
+    }
     Error::new(Code::HttpUnavailable, format!("no answer from {host}: {why}"))
 }
 

@@ -33,6 +33,10 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &GcArgs) -> Resul
     let bytes: u64 = done.iter().map(|f| f.size).sum();
     let verb = if args.dry_run { "would delete" } else { "deleted" };
     printer.note(&format!("{verb} {} ({})", count(done.len() as u64, "file"), HumanBytes(bytes)));
+    if grace > 0 {
+        printer
+            .note(&format!("files that were written or let go of less than {} ago are kept; see --grace", args.grace));
+    }
     if printer.json {
         let files: Vec<&str> = done.iter().map(|f| f.path.as_str()).collect();
         printer.document(&serde_json::json!({ "deleted": files, "bytes": bytes, "dry_run": args.dry_run }));

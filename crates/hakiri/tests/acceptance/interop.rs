@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{Project, python};
 
 /// Every type that can enter through a source today, by way of Parquet (typed) and JSON (inferred).
-const MAKE: &str = r#"
+pub const MAKE: &str = r#"
 import sys, datetime as d, decimal as dec, pyarrow as pa, pyarrow.parquet as pq
 u = d.timezone.utc
 cols = {
@@ -24,6 +24,12 @@ cols = {
  'ts': pa.array([d.datetime(1969, 12, 31, 23, 59, 59, 1), d.datetime(2026, 1, 1), None], pa.timestamp('us')),
  'tsz': pa.array([d.datetime(1900, 1, 1, tzinfo=u), d.datetime(2100, 1, 1, 0, 0, 0, 123456, tzinfo=u), None], pa.timestamp('us', 'UTC')),
  'tms': pa.array([d.datetime(2020, 1, 1), d.datetime(2020, 1, 1, 0, 0, 0, 5000), None], pa.timestamp('ms')),
+ 'ts_s': pa.array([d.datetime(1, 1, 1), d.datetime(2026, 1, 1, 0, 0, 1), None], pa.timestamp('s')),
+ 'ts_ns': pa.array([d.datetime(1999, 1, 1, 0, 0, 0, 1), d.datetime(2026, 1, 1), None], pa.timestamp('ns')),
+ 't_s': pa.array([d.time(0, 0), d.time(23, 59, 59), None], pa.time32('s')),
+ 't_ms': pa.array([d.time(0, 0), d.time(23, 59, 59, 999000), None], pa.time32('ms')),
+ 'dur': pa.array([d.timedelta(0), d.timedelta(days=-1, microseconds=5), None], pa.duration('us')),
+ 'd76': pa.array([dec.Decimal('9' * 60 + '.5'), dec.Decimal('-0.1'), None], pa.decimal256(76, 1)),
  'l': pa.array([[1, None, 3], [], None], pa.list_(pa.int32())),
  'st': pa.array([{'a': 1, 'b': 'x'}, {'a': None, 'b': 'y'}, None], pa.struct([('a', pa.int32()), ('b', pa.string())])),
  'ls_st': pa.array([[{'k': 1}], [], None], pa.list_(pa.struct([('k', pa.int64())]))),
@@ -46,8 +52,9 @@ os.chdir(store)
 con = duckdb.connect()
 con.execute("set timezone = 'UTC'")
 con.execute(open('views/f_t.sql').read())
-a = con.execute("select * exclude (_hakiri_run) from f_t order by id").fetchall()
-b = con.execute("select * from read_parquet(?) order by id", [source]).fetchall()
+# DuckDB has no decimals above 38 digits and reads durations as counts: pyarrow compared those above.
+a = con.execute("select * exclude (_hakiri_run, dur, d76) from f_t order by id").fetchall()
+b = con.execute("select * exclude (dur, d76) from read_parquet(?) order by id", [source]).fetchall()
 assert a == b, [(x, y) for r, s in zip(a, b) for x, y in zip(r, s) if x != y]
 meta = pq.ParquetFile(files[0]).metadata
 assert meta.created_by == 'hakiri parquet-v1', meta.created_by
@@ -55,7 +62,7 @@ assert set(meta.metadata) == {b'ARROW:schema'}, meta.metadata
 print(json.dumps({'columns': got.num_columns, 'rows': got.num_rows}))
 "#;
 
-fn manifest(path: &str) -> String {
+pub fn manifest(path: &str) -> String {
     format!(
         "[[pipeline]]\nid = \"f\"\ntables = [\"t\"]\nsource = {{ connector = \"file\", config = {{ path = \"{path}\" }} }}\n[pipeline.table.t]\nprimary_key = [\"id\"]\n"
     )
@@ -68,7 +75,7 @@ fn every_type_is_read_back_equal_by_pyarrow_and_duckdb() {
     python(MAKE, &[source.to_str().unwrap()]);
     project.run();
     let report = python(COMPARE, &[source.to_str().unwrap(), project.store().to_str().unwrap()]);
-    assert_eq!(report.trim(), "{\"columns\": 27, \"rows\": 3}");
+    assert_eq!(report.trim(), "{\"columns\": 33, \"rows\": 3}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::Project;
+use crate::support::{Project, files_below, python, sha256};
 
 fn bucket() -> (String, String, String) {
     let endpoint = std::env::var("HAKIRI_TEST_S3").expect("HAKIRI_TEST_S3 is not set: run the tests with ./x test");
@@ -38,7 +38,26 @@ fn s3_a_bucket_holds_the_same_files_as_a_folder_and_is_queried_without_a_catalog
     assert_eq!(remote.rows("select id, v from f_t order by id"), rows);
     let heads = |p: &Project| p.hakiri(&["state", "show", "--json"]).expect(0).json();
     assert_eq!(heads(&remote), heads(&local));
-    // The names of files carry their hashes: equal lists are equal bytes.
+    // All files, by content, but the markers, which name their catalogs.
+    let copy = tempfile::tempdir().unwrap();
+    let mut there = Vec::new();
+    for (path, bytes) in objects(&endpoint, &bucket, &prefix) {
+        let target = copy.path().join(&path);
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        std::fs::write(target, &bytes).unwrap();
+        there.push((path, sha256(&bytes)));
+    }
+    let here: Vec<(String, String)> = files_below(&local.store(), &local.store())
+        .into_iter()
+        .filter(|f| !f.starts_with(".tmp/"))
+        .map(|f| (f.clone(), sha256(&std::fs::read(local.store().join(&f)).unwrap())))
+        .collect();
+    let data =
+        |files: Vec<(String, String)>| files.into_iter().filter(|(f, _)| f != "_hakiri.json").collect::<Vec<_>>();
+    assert_eq!(data(there), data(here));
+    // The view runs on the bucket's files as it is.
+    let script = "import sys, os, duckdb\nos.chdir(sys.argv[1])\ncon = duckdb.connect()\ncon.execute(open('views/f_t.sql').read())\nprint(con.execute('select id, v from f_t order by id').fetchall())";
+    assert_eq!(python(script, &[copy.path().to_str().unwrap()]).trim(), "[(1, 'a'), (2, 'B'), (3, 'c')]");
     let url = format!("s3://{bucket}/{prefix}/test");
     let ran = remote
         .hakiri(&[
@@ -180,4 +199,28 @@ fn a_run_that_cannot_have_its_store_leaves_no_catalog() {
     }
     std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o755)).unwrap();
     project.hakiri(&["run"]).expect(0);
+}
+
+/// Every file of the project in the bucket, sorted by path.
+fn objects(endpoint: &str, bucket: &str, prefix: &str) -> Vec<(String, Vec<u8>)> {
+    use hakiri_engine::store::{S3Settings, Store};
+    let settings = S3Settings {
+        bucket: bucket.to_owned(),
+        prefix: prefix.to_owned(),
+        endpoint: Some(endpoint.to_owned()),
+        allow_http: true,
+        access_key_id: std::env::var("AWS_ACCESS_KEY_ID").ok(),
+        secret_access_key: std::env::var("AWS_SECRET_ACCESS_KEY").ok().map(hakiri_core::secret::Secret::new),
+        ..S3Settings::default()
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = Store::s3(&settings, "test").unwrap();
+        let mut files = Vec::new();
+        for file in store.list("").await.unwrap() {
+            let bytes = store.get(&file.path).await.unwrap().unwrap();
+            files.push((file.path, bytes.to_vec()));
+        }
+        files
+    })
 }
