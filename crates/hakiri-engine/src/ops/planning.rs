@@ -1,6 +1,6 @@
 //! Planning: from a pipeline's spec, its head and what the source offers to an immutable plan.
 
-use hakiri_core::catalog::{Head, TableHead};
+use hakiri_core::catalog::{Head, Kind, PageRequest, Record, TableHead};
 use hakiri_core::codes::Code;
 use hakiri_core::cursor::{Cursor, CursorKind};
 use hakiri_core::id::{PipelineId, TableName};
@@ -75,6 +75,12 @@ impl Engine {
             )?);
         }
         refuse_collisions(&planned)?;
+        self.refuse_foreign(&planned, &spec.id).await?;
+        for table in planned.iter().flat_map(|s| &s.tables) {
+            if let Some(sql) = &table.transform {
+                self.transforms.check(sql).map_err(|e| e.at(format!("table `{}`", table.source_table)))?;
+            }
+        }
         Ok(Plan {
             format: FORMAT,
             made_by: self.settings.version.clone(),
@@ -91,6 +97,31 @@ impl Engine {
             concurrency: spec.concurrency.unwrap_or(4),
             steps: planned,
         })
+    }
+
+    /// Refuses tables that another pipeline has written: what the manifest alone cannot tell where a source names its
+    /// tables itself.
+    async fn refuse_foreign(&self, steps: &[PlannedStep], pipeline: &PipelineId) -> Result<()> {
+        let mut page =
+            PageRequest { kind: Kind::Head, prefix: Vec::new(), after: None, limit: 500, newest_first: false };
+        loop {
+            let listed = self.catalog.list(&page).await?;
+            for (_, record) in &listed.entries {
+                let Record::Head(other) = record else { continue };
+                let shared = steps.iter().flat_map(|s| &s.tables).find(|t| other.tables.contains_key(&t.table));
+                if let (true, Some(table)) = (&other.pipeline != pipeline, shared) {
+                    return Err(Error::new(
+                        Code::ManifestCollision,
+                        format!("the table `{}` belongs to the pipeline `{}`", table.table, other.pipeline),
+                    )
+                    .with_hint("set `name` or `prefix`; or `moved`, if the pipeline was renamed; or drop it there"));
+                }
+            }
+            page.after = listed.entries.last().map(|(key, _)| key.clone());
+            if !listed.more {
+                return Ok(());
+            }
+        }
     }
 
     /// A cursor that lies in the store, as its connector knows it.

@@ -133,6 +133,17 @@ fn the_shapes_of_json_output_are_fixed() {
         all.push("--json");
         shapes.insert(args.join(" "), shape(&project.hakiri(&all).expect(0).json()));
     }
+    let sql = "select id from api_items";
+    shapes.insert("query".into(), project.hakiri(&["query", "--json", sql]).expect(0).json());
+    shapes.insert("compact".into(), shape(&project.hakiri(&["compact", "--json"]).expect(0).json()));
+    let rewind = ["state", "rewind", "api.items", "2026-01-01T00:00:00Z", "--json"];
+    shapes.insert("state rewind".into(), shape(&project.hakiri(&rewind).expect(0).json()));
+    shapes.insert(
+        "state reset".into(),
+        shape(&project.hakiri(&["state", "reset", "api.items", "--yes", "--json"]).expect(0).json()),
+    );
+    shapes.insert("drop".into(), shape(&project.hakiri(&["drop", "api", "--yes", "--json"]).expect(0).json()));
+    shapes.insert("an error".into(), shape(&project.hakiri(&["schema", "nope", "--json"]).expect(2).json()));
     let text = serde_json::to_string_pretty(&Value::Object(shapes)).unwrap().replace(&api.url, "<url>");
     insta::assert_snapshot!("json_shapes", text);
 }

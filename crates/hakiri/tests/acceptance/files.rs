@@ -118,4 +118,8 @@ fn a_transform_projects_and_filters_and_is_checked_before_the_run() {
 
     project.manifest(&format!("{CSV}transform = \"select count(*) from input\"\n"));
     project.hakiri(&["check"]).expect(2).says("HK0805");
+    project.write("data/b.csv", "id,name,secret\n3,three,z\n");
+    project.hakiri(&["run"]).expect(2).says("HK0805");
+    let runs = project.hakiri(&["runs", "--json"]).expect(0).json();
+    assert_eq!(runs["runs"].as_array().unwrap().len(), 1, "nothing was started");
 }

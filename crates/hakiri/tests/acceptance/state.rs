@@ -251,3 +251,15 @@ fn an_orphan_that_is_lost_does_not_hold_up_the_others() {
     assert_eq!(project.number("select count(*) from f_u"), 3);
     verified_files(&project);
 }
+
+#[test]
+fn a_table_of_another_pipeline_is_refused() {
+    let api = api();
+    let project = Project::new(&manifest(&api.url, MORE));
+    project.hakiri(&["run", "--tick", "2026-10-01T00:00:00Z"]).expect(0);
+    // The manifest names no tables, so that only the plan can tell.
+    let other = manifest(&api.url, MORE).replace("id = \"api\"", "id = \"other\"\nprefix = \"api_\"");
+    project.manifest(&other);
+    project.hakiri(&["run", "--tick", "2026-10-02T00:00:00Z"]).expect(2).says("HK0107").says("`api`");
+    assert_eq!(project.number("select count(*) from api_items"), 9);
+}
