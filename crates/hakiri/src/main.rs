@@ -12,6 +12,8 @@ mod lock;
 mod printer;
 mod progress;
 mod project;
+mod serve;
+mod status;
 mod world;
 
 use std::process::ExitCode;

@@ -1,0 +1,3 @@
+//! `hakiri serve`: what runs as long as the process does.
+
+pub mod http;
