@@ -9,6 +9,7 @@ mod demo;
 mod environment;
 mod exit;
 mod lock;
+mod logging;
 mod printer;
 mod progress;
 mod project;
@@ -27,6 +28,12 @@ fn main() -> ExitCode {
         Err(code) => return code.into(),
     };
     let printer = printer::Printer::new(&args.global);
+    let serving = false;
+    let logged = logging::init(logging::Settings { format: args.global.log_format, serving, colour: printer.colour });
+    if let Err(e) = logged {
+        printer.error(&e);
+        return exit::Exit::of(&e).into();
+    }
     let threads = args.global.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads.max(1)).enable_all().build();
     let exit = match runtime {

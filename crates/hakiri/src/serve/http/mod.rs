@@ -19,6 +19,8 @@ pub mod metrics;
 mod page;
 mod process;
 mod routes;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -34,8 +36,6 @@ use tokio::sync::Mutex;
 use self::metrics::Metrics;
 use crate::status::{Problem, State, Status, gather};
 
-/// Where it listens unless told otherwise.
-pub const DEFAULT_ADDRESS: &str = "127.0.0.1:4525";
 /// How long a status is shown to everyone before it is gathered anew, in milliseconds.
 const FRESH_MS: i64 = 1_000;
 
