@@ -175,6 +175,7 @@ impl Bench {
             clock: clock.clone(),
             events: Arc::new(Silent),
             cancel: Cancel::default(),
+            drain: Cancel::default(),
             settings: Settings {
                 project_dir: dir.path().to_owned(),
                 temp_dir,
