@@ -2,7 +2,7 @@
 //!
 //! `docs/errors/` holds one page per code, generated from this table; a test fails when a page is stale.
 //! Ranges: 00 general and usage, 01 manifest, 02 catalog, 03 store, 04 any source, 05 HTTP, 06 files, 07 types and
-//! schemas, 08 queries and transforms, 09 runs.
+//! schemas, 08 queries and transforms, 09 runs, 11 serving.
 
 use std::fmt;
 
@@ -156,6 +156,12 @@ codes! {
     MergeChanged "HK0909" Usage, "the table's rows are kept in another way", "The mode, the primary key or the cursor column differs from the one that the stored rows were written with; the two cannot be merged.", "run `hakiri run --full` for the pipeline or `hakiri state reset` for the table, or put the setting back";
     RunCancelled "HK0910" Permanent, "the run was cancelled", "Someone ended the run with `hakiri cancel`. Nothing of it was committed and its tables keep their cursors.", "nothing to do: the next run reads what this one would have read";
     PipelinePaused "HK0911" Usage, "the pipeline is paused", "Someone stopped the pipeline with `hakiri pause`; no new run starts until it is resumed.", "run `hakiri resume` for the pipeline";
+
+    // 11 serving
+    ServeOpen "HK1110" Usage, "the server would be open to others", "The address to listen on can be reached from other machines, and there is no token that says who may look.", "set HAKIRI_TOKEN to a secret of at least 16 characters, or listen on 127.0.0.1";
+    ServeToken "HK1111" Usage, "the token is too short", "A token that can be guessed protects nothing.", "set HAKIRI_TOKEN to at least 16 characters, such as the output of `openssl rand -hex 24`";
+    ServeListen "HK1112" Usage, "the address cannot be listened on", "Another program uses the port, or the address is not one of this machine.", "stop the other program, or choose another address";
+    ServeProbe "HK1113" Permanent, "the server does not answer as healthy", "Nothing listens on the address, or what listens there did not answer `/healthz` with 200 in time.", "start `hakiri serve`, or correct the address";
 }
 
 impl fmt::Display for Code {
