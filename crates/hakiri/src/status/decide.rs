@@ -94,7 +94,10 @@ pub fn state(facts: &Facts<'_>) -> (State, Option<String>) {
     }
     if facts.overdue.late {
         let since = facts.overdue.since.map(text::instant).unwrap_or_default();
-        let why = format!("due since {since} ({}); is `hakiri serve` running?", text::duration(facts.overdue.millis));
+        let why = format!(
+            "due since {since} ({}) and not run: see that `hakiri serve` is running",
+            text::duration(facts.overdue.millis)
+        );
         return (State::Late, Some(why));
     }
     if facts.unfinished {

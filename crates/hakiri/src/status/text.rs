@@ -2,11 +2,11 @@
 
 use hakiri_core::time::Instant;
 
-/// `2026-01-31 12:00:05 UTC`: to the second, since nobody reads further.
+/// `2026-01-31 12:00:05 UTC`, and `2026-01-31 12:00 UTC` on the minute, as most ticks are.
 pub fn instant(at: Instant) -> String {
     let text = at.to_string();
     match (text.get(..10), text.get(11..19)) {
-        (Some(date), Some(time)) => format!("{date} {time} UTC"),
+        (Some(date), Some(time)) => format!("{date} {} UTC", time.strip_suffix(":00").unwrap_or(time)),
         _ => text,
     }
 }
@@ -84,5 +84,6 @@ mod tests {
             ["just now", "59 s ago", "59 min ago", "24 h ago", "in 11 min", "in 2 d"]
         );
         assert_eq!(instant(now), "1970-01-12 13:46:40 UTC");
+        assert_eq!(instant(Instant::from_millis(3_600_000)), "1970-01-01 01:00 UTC");
     }
 }

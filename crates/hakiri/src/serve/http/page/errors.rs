@@ -4,7 +4,7 @@ use hakiri_core::codes::{Code, Info};
 use hakiri_core::error::Failure;
 use maud::{Markup, html};
 
-use super::parts::problem;
+use super::parts::{problem, rich};
 use super::{Frame, frame};
 use crate::status::Problem;
 
@@ -22,7 +22,7 @@ pub fn list() -> Markup {
                     @for info in Code::ALL.iter().map(|code| code.info()) {
                         tr role="row" {
                             th role="rowheader" scope="row" { a.mono href={ "/errors/" (info.id) } { (info.id) } }
-                            td role="cell" { (info.title) }
+                            td role="cell" { (rich(info.title)) }
                         }
                     }
                 }
@@ -38,9 +38,9 @@ pub fn one(info: &Info) -> Markup {
     let body = html! {
         p.lead { (capital(info.title)) "." }
         h2 { "Why it happens" }
-        p { (info.cause) }
+        p { (rich(info.cause)) }
         h2 { "What to do" }
-        p { (capital(info.remedy)) "." }
+        p { (rich(&capital(info.remedy))) "." }
         p.soft { "An error may bring a more precise hint of its own; that one counts." }
     };
     let crumbs = vec![("Error codes", Some("/errors".to_owned())), (info.id, None)];

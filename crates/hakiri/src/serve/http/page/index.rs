@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use maud::{Markup, html};
 
-use super::parts::{badge, code, problem, runs, strip, time, tone, when};
+use super::parts::{badge, code, problem, rich, runs, strip, time, tone, when};
 use super::{Frame, frame};
 use crate::status::{PipelineStatus, Problem, RunSummary, State, Status, text};
 
@@ -34,7 +34,7 @@ pub fn render(status: &Status, troubles: &[Problem], refresh: bool) -> Markup {
         @if let Some(version) = &status.version { span.badge.plain { "version " (version) } }
     };
     let title = status.project.as_str();
-    frame(&Frame { title, beside, crumbs: vec![(title, None)], status: Some(status), refresh: Some(refresh) }, &body)
+    frame(&Frame { title, beside, crumbs: Vec::new(), status: Some(status), refresh: Some(refresh) }, &body)
 }
 
 fn verdict(status: &Status, troubles: &[Problem]) -> String {
@@ -86,7 +86,7 @@ fn attention(status: &Status, troubles: &[Problem]) -> Markup {
                                 span.soft.small { "last success " (text::relative(at, status.at)) }
                             }
                         }
-                        @if let Some(why) = &pipeline.why { p.what { (why) } }
+                        @if let Some(why) = &pipeline.why { p.what { (rich(why)) } }
                         @if !pipeline.problems.is_empty() {
                             ul {
                                 @for p in pipeline.problems.iter().take(PROBLEMS) { li { (problem(p)) } }
@@ -105,7 +105,7 @@ fn attention(status: &Status, troubles: &[Problem]) -> Markup {
 fn pipelines(status: &Status) -> Markup {
     html! {
         div.card {
-            table role="table" aria-labelledby="pipelines" {
+            table.overview role="table" aria-labelledby="pipelines" {
                 thead role="rowgroup" { tr role="row" {
                     th role="columnheader" scope="col" { "Pipeline" }
                     th role="columnheader" scope="col" { "State" }
@@ -130,16 +130,15 @@ fn row(status: &Status, pipeline: &PipelineStatus) -> Markup {
             }
             td role="cell" data-label="State" { span {
                 (badge(pipeline.state))
-                @if pipeline.state != State::Failed && pipeline.state != State::Partial {
-                    @if let Some(why) = &pipeline.why { span.sub { (why) } }
-                }
-                @if let Some(p) = pipeline.problems.first().filter(|_| pipeline.state.needs_attention()) { " " (code(&p.code)) }
+                // What needs attention is said above, in full.
+                @if let Some(why) = pipeline.why.as_ref().filter(|_| !pipeline.state.needs_attention()) { span.sub { (rich(why)) } }
+                @if let Some(p) = pipeline.problems.first() { " " (code(&p.code)) }
             } }
             td role="cell" data-label="Last run" { span {
                 @match last {
                     Some(run) => {
                         a href={ "/runs/" (run.pipeline) "/" (run.run) } { (text::relative(run.ended.unwrap_or(run.started), status.at)) }
-                        span.sub { "for " (time(run.tick)) ", took " (text::duration(run.took_ms)) }
+                        span.sub { (time(run.tick)) }
                     }
                     None => span.soft { "none yet" },
                 }

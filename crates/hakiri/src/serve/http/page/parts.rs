@@ -26,8 +26,8 @@ pub fn tone(state: State) -> &'static str {
         State::Idle => "ok",
         State::Running => "run",
         State::Waiting => "wait",
-        State::Failed | State::Partial => "bad",
-        State::Late => "late",
+        State::Failed => "bad",
+        State::Partial | State::Late => "late",
         State::Paused | State::NeverRan | State::Unknown => "off",
     }
 }
@@ -78,6 +78,15 @@ pub fn code(id: &str) -> Markup {
     }
 }
 
+/// A text of ours with `commands` in it, shown as such.
+pub fn rich(text: &str) -> Markup {
+    html! {
+        @for (i, piece) in shortened(text).split('`').enumerate() {
+            @if i % 2 == 1 { code { (piece) } } @else { (piece) }
+        }
+    }
+}
+
 /// A message, cut where it is far longer than anyone reads.
 pub fn shortened(message: &str) -> String {
     match message.char_indices().nth(MAX_MESSAGE) {
@@ -95,7 +104,7 @@ pub fn problem(problem: &Problem) -> Markup {
             @if let Some(place) = &problem.place { (place) ": " }
             (shortened(&problem.message))
         }
-        p.todo { b { "What to do: " } (shortened(&problem.hint)) "." }
+        p.todo { b { "What to do: " } (rich(&problem.hint)) "." }
     }
 }
 
@@ -123,38 +132,38 @@ pub fn strip(newest_first: &[RunSummary]) -> Markup {
 pub fn runs(runs: &[RunSummary], now: Instant, with_pipeline: bool, label: &str) -> Markup {
     html! {
         div.card {
-            table role="table" aria-label=(label) {
+            table.runs role="table" aria-label=(label) {
                 thead role="rowgroup" { tr role="row" {
-                    @if with_pipeline { th role="columnheader" scope="col" { "Pipeline" } }
                     th role="columnheader" scope="col" { "Tick" }
+                    @if with_pipeline { th role="columnheader" scope="col" { "Pipeline" } }
                     th role="columnheader" scope="col" { "Ended as" }
                     th role="columnheader" scope="col" { "Started" }
                     th.right role="columnheader" scope="col" { "Took" }
                     th.right role="columnheader" scope="col" { "Rows" }
                 } }
-                tbody role="rowgroup" {
-                    @for run in runs {
-                        tr role="row" {
-                            @if with_pipeline {
-                                th role="rowheader" scope="row" { a href={ "/pipelines/" (run.pipeline) } { (run.pipeline) } }
-                            }
-                            td role="cell" data-label="Tick" {
-                                a href={ "/runs/" (run.pipeline) "/" (run.run) } { (time(run.tick)) }
-                            }
-                            td role="cell" data-label="Ended as" { span {
-                                (run_badge(run.status))
-                                @if let Some(id) = &run.code { " " (code(id)) }
-                                @if run.failed_tables > 0 && run.tables > 1 {
-                                    span.sub { (run.failed_tables) " of " (run.tables) " tables failed" }
-                                }
-                            } }
-                            td role="cell" data-label="Started" { (text::relative(run.started, now)) }
-                            td.right.num.tight role="cell" data-label="Took" { (text::duration(run.took_ms)) }
-                            td.right.num.tight role="cell" data-label="Rows" { (text::number(run.rows)) }
-                        }
-                    }
+                tbody role="rowgroup" { @for run in runs { (run_row(run, now, with_pipeline)) } }
+            }
+        }
+    }
+}
+
+fn run_row(run: &RunSummary, now: Instant, with_pipeline: bool) -> Markup {
+    html! {
+        tr role="row" {
+            th.tick role="rowheader" scope="row" { a href={ "/runs/" (run.pipeline) "/" (run.run) } { (time(run.tick)) } }
+            @if with_pipeline {
+                td.of role="cell" { a href={ "/pipelines/" (run.pipeline) } { (run.pipeline) } }
+            }
+            td.ended role="cell" {
+                (run_badge(run.status))
+                @if let Some(id) = &run.code { " " (code(id)) }
+                @if run.failed_tables > 0 && run.tables > 1 {
+                    span.sub { (run.failed_tables) " of " (run.tables) " tables failed" }
                 }
             }
+            td.started role="cell" { (text::relative(run.started, now)) }
+            td.took.right.num.tight role="cell" { (text::duration(run.took_ms)) }
+            td.rows.right.num.tight role="cell" { (text::number(run.rows)) span.unit { " rows" } }
         }
     }
 }

@@ -4,7 +4,7 @@ use hakiri_core::catalog::RunReport;
 use maud::{Markup, html};
 
 use super::index::subtitle;
-use super::parts::{badge, problem, runs, strip, time, tone, when};
+use super::parts::{badge, problem, rich, runs, strip, time, tone, when};
 use super::{Frame, frame};
 use crate::status::{PipelineStatus, RunSummary, Status, text};
 
@@ -20,7 +20,7 @@ pub fn render(
     let listed: Vec<RunSummary> = reports.iter().map(|r| RunSummary::of(r, status.at)).collect();
     let here = format!("/pipelines/{}", pipeline.id);
     let body = html! {
-        p.lead { (subtitle(pipeline)) @if let Some(why) = &pipeline.why { " – " (why) } }
+        p.lead { (subtitle(pipeline)) @if let Some(why) = &pipeline.why { " – " (rich(why)) } }
         @if !older {
             (facts(status, pipeline))
             (problems(pipeline))
