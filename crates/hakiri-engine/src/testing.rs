@@ -160,6 +160,7 @@ impl Bench {
             env: None,
             context: Default::default(),
             catalog: Default::default(),
+            notify: None,
             pipelines: vec![spec],
             moved: Vec::new(),
         };
@@ -175,6 +176,7 @@ impl Bench {
             clock: clock.clone(),
             events: Arc::new(Silent),
             cancel: Cancel::default(),
+            drain: Cancel::default(),
             settings: Settings {
                 project_dir: dir.path().to_owned(),
                 temp_dir,

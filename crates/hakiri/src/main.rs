@@ -10,10 +10,12 @@ mod environment;
 mod exit;
 mod lock;
 mod logging;
+mod notify;
 mod printer;
 mod progress;
 mod project;
 mod serve;
+mod signals;
 mod status;
 mod world;
 
@@ -28,7 +30,7 @@ fn main() -> ExitCode {
         Err(code) => return code.into(),
     };
     let printer = printer::Printer::new(&args.global);
-    let serving = false;
+    let serving = matches!(args.command, cli::Command::Serve(_));
     let logged = logging::init(logging::Settings { format: args.global.log_format, serving, colour: printer.colour });
     if let Err(e) = logged {
         printer.error(&e);

@@ -91,6 +91,7 @@ fn print(printer: &Printer, report: &RunReport) {
         RunStatus::Succeeded => "committed",
         RunStatus::Partial => "partly committed",
         RunStatus::Failed => "failed",
+        RunStatus::Cancelled => "cancelled",
     };
     let seq = report.seq.map_or_else(|| "-".to_owned(), |s| s.to_string());
     printer.data(&format!(

@@ -50,6 +50,7 @@ pub fn run_words(status: RunStatus) -> (&'static str, &'static str) {
         RunStatus::Succeeded => ("ok", "committed"),
         RunStatus::Partial => ("late", "partly committed"),
         RunStatus::Failed => ("bad", "failed"),
+        RunStatus::Cancelled => ("wait", "cancelled"),
     }
 }
 
