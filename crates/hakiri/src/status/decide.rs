@@ -111,11 +111,11 @@ pub fn state(facts: &Facts<'_>) -> (State, Option<String>) {
     }
 }
 
-/// How many of the newest runs in a row did not fully succeed; runs under way do not count.
+/// How many of the newest runs in a row did not fully succeed; runs under way and cancelled ones do not count.
 pub fn failures_in_a_row(newest_first: &[RunSummary]) -> usize {
     newest_first
         .iter()
-        .filter(|run| run.status != RunStatus::Running)
+        .filter(|run| !matches!(run.status, RunStatus::Running | RunStatus::Cancelled))
         .take_while(|run| matches!(run.status, RunStatus::Failed | RunStatus::Partial))
         .count()
 }

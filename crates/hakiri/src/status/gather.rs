@@ -204,16 +204,19 @@ pub(super) fn assemble(
     let schedule = spec.and_then(|s| s.schedule().ok().flatten());
     let recent: Vec<RunSummary> = reports.iter().map(|r| RunSummary::of(r, now)).collect();
     // Ids sort by tick, and a run by hand may stand for an old one: the last run is the one that began last.
-    let last = reports.iter().filter(|r| r.status != RunStatus::Running).max_by_key(|r| r.started);
+    let ended = || reports.iter().filter(|r| r.status != RunStatus::Running);
+    let last = ended().max_by_key(|r| r.started);
+    // One that was cancelled says nothing of whether the next will work.
+    let judged = ended().filter(|r| r.status != RunStatus::Cancelled).max_by_key(|r| r.started);
     let waits_until = decide::waits_until(open);
     let overdue = decide::overdue(schedule.as_ref(), head.last_tick, now);
-    let paused = paused(head);
+    let paused = head.paused.is_some();
     let last_error = open.iter().rev().find_map(|s| s.last_error.as_ref()).map(|f| f.message.clone());
     let (state, why) = decide::state(&Facts {
         now,
         paused,
         overdue,
-        last: last.map(|r| r.status),
+        last: judged.or(last).map(|r| r.status),
         unfinished: head.unfinished.is_some(),
         lease_until: decide::lease_until(head),
         waits_until,
@@ -235,14 +238,9 @@ pub(super) fn assemble(
         failures_in_a_row: decide::failures_in_a_row(&recent),
         unfinished: head.unfinished.as_ref().map(|run| unfinished(head, run, reports, open, waits_until)),
         tables: tables(head, last),
-        problems: problems(last, open),
+        problems: problems(judged, open),
         recent,
     }
-}
-
-/// Whether someone paused the pipeline.
-fn paused(_head: &Head) -> bool {
-    false
 }
 
 fn unfinished(

@@ -18,6 +18,7 @@ mod hostile;
 mod http;
 mod interop;
 mod kill;
+mod page;
 mod query;
 mod serve;
 mod state;
