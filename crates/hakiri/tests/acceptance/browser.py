@@ -171,7 +171,7 @@ def main():
                 if not answer.headers["content-type"].startswith("text/html"):
                     continue
             # Every run and code looks alike: two of a kind are looked at, all are fetched.
-            kind = "/".join(url[len(BASE):].split("?")[0].split("/")[:2 if "/errors/" in url else 3])
+            kind = "/errors/code" if "/errors/" in url else "/".join(url[len(BASE):].split("?")[0].split("/")[:3])
             known = [p for p in found["pages"] if p["kind"] == kind]
             if len(known) >= 8:
                 continue

@@ -126,7 +126,7 @@ fn the_page_is_sound_in_light_and_dark_wide_and_on_a_phone() {
         for width in [1280, 390] {
             let seen = pages.iter().filter(|p| p["scheme"] == scheme && p["asked"] == width);
             let kinds: std::collections::BTreeSet<&str> = seen.filter_map(|p| p["kind"].as_str()).collect();
-            for kind in ["/", "/pipelines/good", "/pipelines/bad", "/runs/half", "/errors"] {
+            for kind in ["/", "/pipelines/good", "/pipelines/bad", "/runs/half", "/errors", "/errors/code"] {
                 assert!(kinds.contains(kind), "{kind} in {scheme} at {width} is not among {kinds:?}");
             }
         }
