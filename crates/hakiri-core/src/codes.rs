@@ -2,7 +2,7 @@
 //!
 //! `docs/errors/` holds one page per code, generated from this table; a test fails when a page is stale.
 //! Ranges: 00 general and usage, 01 manifest, 02 catalog, 03 store, 04 any source, 05 HTTP, 06 files, 07 types and
-//! schemas, 08 queries and transforms, 09 runs.
+//! schemas, 08 queries and transforms, 09 runs, 10 PostgreSQL.
 
 use std::fmt;
 
@@ -154,6 +154,19 @@ codes! {
     StateInvalid "HK0907" Usage, "the state cannot be set to this", "The value does not fit the table's cursor.", "see `hakiri state show`";
     CursorAhead "HK0908" Permanent, "the table has been read into the future", "The table's cursor is later than the clock: the clock went back, or a run stood for a later instant. A run now would leave out what changed in between.", "check the clock, then set the cursor back with `hakiri state rewind`";
     MergeChanged "HK0909" Usage, "the table's rows are kept in another way", "The mode, the primary key or the cursor column differs from the one that the stored rows were written with; the two cannot be merged.", "run `hakiri run --full` for the pipeline or `hakiri state reset` for the table, or put the setting back";
+
+    // 10 PostgreSQL
+    PostgresUnreachable "HK1001" Transient, "the PostgreSQL server cannot be reached", "The name is not known, nothing listens there, the server is starting or stopping, or the connection ended.", "check host, port and network, and that the server runs";
+    PostgresTls "HK1002" Permanent, "the connection to PostgreSQL cannot be encrypted or verified", "The server has no TLS, or its certificate is not one that the URL's `sslmode` accepts.", "name the server's certificate authority with `sslrootcert=FILE` in the URL, or choose another `sslmode`";
+    PostgresAuth "HK1003" AuthExpired, "PostgreSQL refused the credentials", "The user or the password is wrong, or the server does not let this user in from here.", "check the user and the password of the URL, and the server's pg_hba.conf";
+    PostgresDenied "HK1004" Permanent, "a right is missing in PostgreSQL", "The user may not use the object that the message names, or the session is read-only.", "have the owner of the object GRANT what is missing";
+    PostgresMissing "HK1005" Permanent, "PostgreSQL has no such object", "The database, schema, table, column or function does not exist, or is outside of the user's search path.", "check the name; names are case-sensitive where they were created in quotes";
+    PostgresUrl "HK1006" Usage, "the URL of a PostgreSQL database is wrong", "It is not of the form that Hakiri reads.", "write it as postgres://user:password@host:5432/database?sslmode=verify-full";
+    PostgresOld "HK1007" Permanent, "the PostgreSQL server is too old", "Hakiri needs PostgreSQL 12 or newer.", "use a newer server";
+    PostgresEnded "HK1008" Transient, "PostgreSQL ended the statement", "The server ran out of a resource, waited too long for a lock, met a deadlock, or cancelled the statement.", "try again; if it stays, look at the server's load, limits and time-outs";
+    PostgresValue "HK1009" Permanent, "PostgreSQL refused a value", "A value does not fit a type or a constraint. The server's message may quote the value and is not shown.", "see the server's log for the message";
+    PostgresRefused "HK1010" Permanent, "PostgreSQL refused the statement", "The server does not carry out this statement.", "read the message and the SQLSTATE";
+    PostgresProtocol "HK1011" Permanent, "the answer is not PostgreSQL's", "Something else than a PostgreSQL server answers there, or it speaks another dialect of the protocol.", "check host and port; a proxy in between must pass the PostgreSQL protocol unchanged";
 }
 
 impl fmt::Display for Code {
