@@ -346,7 +346,10 @@ fn session(value: &str) -> Result<TargetSessionAttrs> {
         "read-write" => TargetSessionAttrs::ReadWrite,
         "read-only" => TargetSessionAttrs::ReadOnly,
         _ => {
-            return Err(wrong("target_session_attrs has a value that is not known", "use any, read-write or read-only"));
+            return Err(wrong(
+                "target_session_attrs has a value that is not known",
+                "use any, read-write or read-only",
+            ));
         }
     })
 }
