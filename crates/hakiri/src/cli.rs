@@ -81,7 +81,7 @@ pub enum Command {
     Run(RunArgs),
     /// Run pipelines by their schedules until the process is asked to end
     #[command(
-        after_help = "Examples:\n  hakiri serve\n  HAKIRI_TOKEN=… hakiri serve --listen 0.0.0.0:4525\n\nSeveral servers share the work when [catalog] url names a PostgreSQL database and [context] path a bucket."
+        after_help = "Examples:\n  hakiri serve\n  HAKIRI_TOKEN=… hakiri serve --listen 0.0.0.0:8320\n\nSeveral servers share the work when [catalog] url names a PostgreSQL database and [context] path a bucket."
     )]
     Serve(ServeArgs),
     /// Start no new runs of pipelines by schedule; a run under way goes on
@@ -198,7 +198,7 @@ pub struct RunArgs {
 #[derive(Debug, Args)]
 pub struct ServeArgs {
     /// Where the status page listens; beyond this machine only with a token in HAKIRI_TOKEN
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4525")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8320")]
     pub listen: SocketAddr,
     /// How many pipelines to work on at once; they share --memory
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]

@@ -47,18 +47,25 @@ pub struct Overdue {
 
 /// What a schedule owes: the oldest tick after the last committed one, whatever is to be caught up of those between.
 ///
-/// Late is what has been due for more than two periods, and for more than [`GRACE_MS`]. A pipeline that never ran owes
-/// nothing yet: its first tick is the latest one at or before whenever someone starts it.
-pub fn overdue(schedule: Option<&Schedule>, last_tick: Option<Tick>, now: Instant) -> Overdue {
-    let due = schedule.zip(last_tick).and_then(|(schedule, last)| {
-        let since = schedule.next_after(last).filter(|tick| *tick <= now)?;
+/// Late is what has been due for longer than `allowed` (`[notify] late_after`), or else for more than two periods and for
+/// more than [`GRACE_MS`]. A pipeline that never committed owes the tick of its first run once that is under way, and
+/// nothing before: its first tick is the latest one at or before whenever someone starts it.
+pub fn overdue(
+    schedule: Option<&Schedule>,
+    last_tick: Option<Tick>,
+    first: Option<Tick>,
+    now: Instant,
+    allowed: Option<i64>,
+) -> Overdue {
+    let due = schedule.and_then(|schedule| {
+        let since = last_tick.map_or(first, |last| schedule.next_after(last)).filter(|tick| *tick <= now)?;
         let period = schedule.next_after(since)?.millis().saturating_sub(since.millis());
-        Some((since, period))
+        Some((since, allowed.unwrap_or_else(|| period.saturating_mul(2).max(GRACE_MS))))
     });
     match due {
-        Some((since, period)) => {
+        Some((since, allowed)) => {
             let millis = now.millis().saturating_sub(since.millis());
-            Overdue { since: Some(since), millis, late: millis > period.saturating_mul(2).max(GRACE_MS) }
+            Overdue { since: Some(since), millis, late: millis > allowed }
         }
         None => Overdue::default(),
     }
@@ -175,19 +182,31 @@ mod tests {
             (None, 10_000, None, false),
             (Some(60), 30, None, false),
         ] {
-            let owed = overdue(Some(&quarter), last.map(at), at(now));
+            let owed = overdue(Some(&quarter), last.map(at), None, at(now), None);
             assert_eq!((owed.since, owed.late), (since.map(at), late), "{last:?} {now}");
         }
         let seconds = Schedule::parse("every 1s").unwrap();
-        let owed = |ms| overdue(Some(&seconds), Some(at(0)), Instant::from_millis(ms)).late;
+        let owed = |ms| overdue(Some(&seconds), Some(at(0)), None, Instant::from_millis(ms), None).late;
         assert!(!owed(GRACE_MS + 1_000) && owed(GRACE_MS + 1_001));
-        assert_eq!(overdue(None, Some(at(0)), at(9_999)), Overdue::default(), "by hand nothing is due");
+        assert_eq!(overdue(None, Some(at(0)), None, at(9_999), None), Overdue::default(), "by hand nothing is due");
+    }
+
+    #[test]
+    fn the_manifest_may_say_what_is_late_and_a_first_run_owes_its_tick() {
+        let hourly = Schedule::parse("every 1h").unwrap();
+        let owed = |last: Option<i64>, first: Option<i64>, allowed| {
+            overdue(Some(&hourly), last.map(at), first.map(at), at(90), allowed)
+        };
+        assert!(!owed(Some(0), None, None).late && owed(Some(0), None, Some(29 * MINUTE)).late);
+        assert!(!owed(None, None, Some(0)).late);
+        assert_eq!(owed(None, Some(60), Some(0)).since, Some(at(60)));
+        assert!(owed(None, Some(60), Some(0)).late);
     }
 
     #[test]
     fn cron_is_late_by_the_distance_to_its_next_tick() {
         let daily = Schedule::parse("0 6 * * *").unwrap();
-        let owed = |hours: i64| overdue(Some(&daily), Some(at(6 * 60)), at(hours * 60));
+        let owed = |hours: i64| overdue(Some(&daily), Some(at(6 * 60)), None, at(hours * 60), None);
         assert!(owed(29).since.is_none());
         assert!(!owed(30 + 48).late && owed(30 + 49).late);
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hakiri_core::catalog::{Catalog, Head, Key, Kind, PageRequest, Record, RunReport, RunStatus};
 use hakiri_core::codes::Code;
 use hakiri_core::id::{PipelineId, RunId};
+use hakiri_core::schedule::parse_duration;
 use hakiri_core::spec::{PipelineSpec, Project};
 use hakiri_core::step::{StepRecord, StepStatus};
 use hakiri_core::time::Instant;
@@ -100,9 +101,11 @@ async fn read(
             heads(catalog).await?.into_iter().map(|h| h.pipeline).filter(|id| !wanted.contains(id)).collect();
         wanted.extend(forgotten);
     }
+    // The manifest was found right when it was loaded.
+    let late_after = project.notify.as_ref().and_then(|n| parse_duration(n.late_after.as_deref()?).ok());
     for id in wanted {
         let spec = project.pipelines.iter().find(|p| p.id == id);
-        pipelines.push(pipeline(catalog, id, spec, now).await?);
+        pipelines.push(pipeline(catalog, id, spec, now, late_after).await?);
     }
     Ok((adapter, pipelines))
 }
@@ -180,6 +183,7 @@ async fn pipeline(
     id: PipelineId,
     spec: Option<&PipelineSpec>,
     now: Instant,
+    late_after: Option<i64>,
 ) -> Result<PipelineStatus> {
     let head = match catalog.get(&Key::head(&id)).await? {
         Some(Record::Head(head)) => head,
@@ -190,7 +194,7 @@ async fn pipeline(
         Some(run) => steps(catalog, &id, run, MAX_STEPS).await?,
         None => Vec::new(),
     };
-    Ok(assemble(&head, spec, &reports, &open, now))
+    Ok(assemble(&head, spec, &reports, &open, now, late_after))
 }
 
 /// A pipeline's status out of what the catalog said. Pure.
@@ -200,6 +204,7 @@ pub(super) fn assemble(
     reports: &[RunReport],
     open: &[StepRecord],
     now: Instant,
+    late_after: Option<i64>,
 ) -> PipelineStatus {
     let schedule = spec.and_then(|s| s.schedule().ok().flatten());
     let recent: Vec<RunSummary> = reports.iter().map(|r| RunSummary::of(r, now)).collect();
@@ -209,7 +214,8 @@ pub(super) fn assemble(
     // One that was cancelled says nothing of whether the next will work.
     let judged = ended().filter(|r| r.status != RunStatus::Cancelled).max_by_key(|r| r.started);
     let waits_until = decide::waits_until(open);
-    let overdue = decide::overdue(schedule.as_ref(), head.last_tick, now);
+    let first = reports.iter().find(|r| r.status == RunStatus::Running).map(|r| r.tick);
+    let overdue = decide::overdue(schedule.as_ref(), head.last_tick, first, now, late_after);
     let paused = head.paused.is_some();
     let last_error = open.iter().rev().find_map(|s| s.last_error.as_ref()).map(|f| f.message.clone());
     let (state, why) = decide::state(&Facts {

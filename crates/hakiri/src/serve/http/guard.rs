@@ -151,22 +151,22 @@ mod tests {
     #[test]
     fn only_loopback_names_with_the_port_are_ours() {
         let at = |port, loopback| Listening { port, loopback };
-        for host in ["localhost:4525", "LocalHost:4525", "127.0.0.1:4525", "[::1]:4525"] {
-            assert!(names_us(Some(host), at(4525, true)), "{host}");
+        for host in ["localhost:8320", "LocalHost:8320", "127.0.0.1:8320", "[::1]:8320"] {
+            assert!(names_us(Some(host), at(8320, true)), "{host}");
         }
         for host in [
-            "evil.example:4525",
+            "evil.example:8320",
             "localhost",
             "localhost:4526",
-            "localhost.evil.example:4525",
-            "127.0.0.1.evil.example:4525",
+            "localhost.evil.example:8320",
+            "127.0.0.1.evil.example:8320",
             "[::1]",
-            "::1:4525",
+            "::1:8320",
             "",
-            ":4525",
+            ":8320",
             "localhost:",
         ] {
-            assert!(!names_us(Some(host), at(4525, true)), "{host}");
+            assert!(!names_us(Some(host), at(8320, true)), "{host}");
         }
         assert!(names_us(Some("localhost"), at(80, true)) && names_us(Some("[::1]"), at(80, true)));
         assert!(!names_us(None, at(80, true)) && !names_us(Some("localhost:80"), at(80, false)));
@@ -174,9 +174,9 @@ mod tests {
 
     #[test]
     fn pages_of_other_origins_are_told_apart() {
-        let host = Some("localhost:4525");
-        assert!(same_origin(None, host) && same_origin(Some("http://localhost:4525"), host));
-        for other in ["null", "http://evil.example", "http://localhost:80", "https://localhost:4525.evil"] {
+        let host = Some("localhost:8320");
+        assert!(same_origin(None, host) && same_origin(Some("http://localhost:8320"), host));
+        for other in ["null", "http://evil.example", "http://localhost:80", "https://localhost:8320.evil"] {
             assert!(!same_origin(Some(other), host), "{other}");
         }
     }
