@@ -341,7 +341,7 @@ mod tests {
     fn seen(reports: &[RunReport], head: impl FnOnce(&mut Head), open: &[StepRecord]) -> PipelineStatus {
         let mut of = Head::new("p".parse().unwrap());
         head(&mut of);
-        assemble(&of, None, reports, open, at(100))
+        assemble(&of, None, reports, open, at(100), None)
     }
 
     #[test]
