@@ -87,7 +87,7 @@ pub enum Command {
     /// Start no new runs of pipelines by schedule; a run under way goes on
     #[command(after_help = "Example:\n  hakiri pause shop")]
     Pause(PipelinesArgs),
-    /// Let paused pipelines run again; ticks that were missed are caught up as `catch_up` says
+    /// Let paused pipelines run again; `catch_up` says what becomes of missed ticks
     #[command(after_help = "Example:\n  hakiri resume shop")]
     Resume(PipelinesArgs),
     /// End a pipeline's unfinished run without committing anything of it

@@ -299,3 +299,133 @@ fn problems(last: Option<&RunReport>, open: &[StepRecord]) -> Vec<Problem> {
         .filter_map(|table| table.failure.as_ref().map(|failure| Problem::of(failure, Some(table.table.to_string()))));
     steps.chain(tables).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use hakiri_core::catalog::{Lease, TableReport};
+
+    use super::*;
+
+    fn at(minutes: i64) -> Instant {
+        Instant::from_millis(minutes * 60_000)
+    }
+
+    fn report(tick: i64, started: i64, status: RunStatus) -> RunReport {
+        let (project, pipeline) = ("shop".parse().unwrap(), "p".parse().unwrap());
+        let failure = (status == RunStatus::Failed)
+            .then(|| Error::new(Code::HttpUnavailable, format!("at {started}")).to_failure());
+        let table = TableReport {
+            table: "p_t".parse().unwrap(),
+            read: 5,
+            rows: 3,
+            rejected: 0,
+            samples: Vec::new(),
+            parts: 1,
+            bytes: 100,
+            schema_changed: None,
+            cursor: None,
+            failure,
+        };
+        RunReport {
+            run: RunId::new(&project, &pipeline, at(tick), 0),
+            pipeline,
+            tick: at(tick),
+            seq: None,
+            status,
+            started: at(started),
+            ended: (status != RunStatus::Running).then(|| at(started + 1)),
+            tables: vec![table],
+        }
+    }
+
+    fn seen(reports: &[RunReport], head: impl FnOnce(&mut Head), open: &[StepRecord]) -> PipelineStatus {
+        let mut of = Head::new("p".parse().unwrap());
+        head(&mut of);
+        assemble(&of, None, reports, open, at(100), None)
+    }
+
+    #[test]
+    fn the_last_run_is_the_one_that_began_last_not_that_of_the_latest_tick() {
+        // Newest tick first, as the catalog lists them; a run by hand for an old tick came last.
+        let reports = [report(50, 51, RunStatus::Succeeded), report(10, 60, RunStatus::Failed)];
+        let status = seen(&reports, |_| {}, &[]);
+        assert_eq!((status.state, status.last_run.map(|r| r.tick)), (State::Failed, Some(at(10))));
+        assert_eq!((status.problems[0].code.as_str(), status.problems[0].message.as_str()), ("HK0502", "at 60"));
+        assert_eq!(status.last_success, Some(at(52)));
+    }
+
+    #[test]
+    fn a_cancelled_run_neither_heals_nor_harms() {
+        let cancelled = report(50, 51, RunStatus::Cancelled);
+        let after = |earlier| seen(&[cancelled.clone(), report(40, 41, earlier)], |_| {}, &[]);
+        let failed = after(RunStatus::Failed);
+        assert_eq!((failed.state, failed.failures_in_a_row), (State::Failed, 1));
+        assert_eq!(failed.last_run.map(|r| r.status), Some(RunStatus::Cancelled));
+        assert_eq!(after(RunStatus::Succeeded).state, State::Idle);
+    }
+
+    #[test]
+    fn an_unfinished_run_is_shown_with_its_lease_and_what_its_steps_met() {
+        let running = report(50, 99, RunStatus::Running);
+        let error = Error::new(Code::HttpRateLimited, "slow down").to_failure();
+        let open = [
+            StepRecord {
+                status: StepStatus::Pending { not_before: Some(at(105)) },
+                last_error: Some(error),
+                ..StepRecord::new(0)
+            },
+            StepRecord {
+                status: StepStatus::Failed {
+                    failure: report(0, 0, RunStatus::Failed).tables[0].failure.clone().unwrap(),
+                },
+                ..StepRecord::new(1)
+            },
+        ];
+        let run = running.run.clone();
+        let status = seen(
+            &[running],
+            |head| {
+                head.unfinished = Some(run.clone());
+                head.lease = Some(Lease { run: run.clone(), epoch: 7, expires: at(101) });
+            },
+            &open,
+        );
+        assert_eq!(status.state, State::Waiting);
+        assert_eq!(status.why.as_deref(), Some("tries again in 5 min after: slow down"));
+        let unfinished = status.unfinished.unwrap();
+        assert_eq!((unfinished.epoch, unfinished.steps, unfinished.steps_ended), (Some(7), 2, 1));
+        let codes: Vec<&str> = status.problems.iter().map(|p| p.code.as_str()).collect();
+        assert_eq!((codes, status.last_run.is_none()), (vec!["HK0503", "HK0502"], true));
+    }
+
+    #[test]
+    fn a_pause_shows_no_next_tick_and_what_the_manifest_lost_is_said() {
+        let status = seen(&[report(50, 51, RunStatus::Succeeded)], |head| head.paused = Some(at(1)), &[]);
+        assert_eq!((status.state, status.paused, status.next_ticks.len()), (State::Paused, true, 0));
+        assert_eq!(status.why.as_deref(), Some("the manifest no longer has it"));
+        assert_eq!(seen(&[], |_| {}, &[]).state, State::NeverRan);
+    }
+
+    #[tokio::test]
+    async fn a_catalog_that_does_not_answer_is_a_status_and_not_an_error() {
+        #[derive(Debug)]
+        struct Clock;
+        impl hakiri_core::time::Clock for Clock {
+            fn now(&self) -> Instant {
+                at(1)
+            }
+        }
+        let text = "[project]\nname = \"shop\"\n[[pipeline]]\nid = \"p\"\nsource = { connector = \"file\", config = { path = \"x.csv\" } }\n";
+        let manifest = hakiri_core::spec::ManifestText { name: "hakiri.toml".to_owned(), text: text.to_owned() };
+        let project = hakiri_core::spec::parse(
+            &[manifest],
+            None,
+            &hakiri_core::source::Connectors::list(&hakiri_connect::Builtin),
+        )
+        .unwrap();
+        let up = gather(&project, &hakiri_catalog::memory(std::sync::Arc::new(Clock)), at(1), &[]).await;
+        assert_eq!((up.catalog.adapter, up.pipelines[0].state), (Some("memory"), State::NeverRan));
+        let (down, pipelines) = unreachable(&project, &Error::new(Code::CatalogUnavailable, "locked"), &[]);
+        assert_eq!((down.error.unwrap().code.as_str(), pipelines[0].state), ("HK0204", State::Unknown));
+    }
+}

@@ -102,7 +102,7 @@ pub fn problem(problem: &Problem) -> Markup {
             (code(&problem.code)) " "
             @if let Some(subject) = &problem.subject { b { (subject) } ": " }
             @if let Some(place) = &problem.place { (place) ": " }
-            (shortened(&problem.message))
+            (rich(&problem.message))
         }
         p.todo { b { "What to do: " } (rich(&problem.hint)) "." }
     }
@@ -136,7 +136,7 @@ pub fn runs(runs: &[RunSummary], now: Instant, with_pipeline: bool, label: &str)
                 thead role="rowgroup" { tr role="row" {
                     th role="columnheader" scope="col" { "Tick" }
                     @if with_pipeline { th role="columnheader" scope="col" { "Pipeline" } }
-                    th role="columnheader" scope="col" { "Ended as" }
+                    th role="columnheader" scope="col" { "Result" }
                     th role="columnheader" scope="col" { "Started" }
                     th.right role="columnheader" scope="col" { "Took" }
                     th.right role="columnheader" scope="col" { "Rows" }

@@ -3,7 +3,7 @@
 use hakiri_core::time::Instant;
 use maud::{Markup, html};
 
-use super::parts::{code, problem, run_badge, shortened, step_badge, time, when};
+use super::parts::{code, problem, rich, run_badge, shortened, step_badge, time, when};
 use super::{Frame, frame};
 use crate::status::run_view::{RunView, StepView};
 use crate::status::{Status, text};
@@ -142,13 +142,15 @@ fn row(step: &StepView, now: Instant) -> Markup {
             td role="cell" data-label="State" { span {
                 (step_badge(step.state))
                 @if let Some(worker) = &step.worker { span.sub { "worker " (worker) } }
-                @if let Some(until) = step.until { span.sub { @if step.worker.is_some() { "claimed until " } @else { "not before " } (text::relative(until, now)) } }
+                @if let Some(until) = step.until {
+                    span.sub { @if step.worker.is_some() { "claim ends " } @else { "tries again " } (text::relative(until, now)) }
+                }
             } }
             td.right.num role="cell" data-label="Failed tries" { (step.attempts) }
             td.right.num role="cell" data-label="Deaths" { (step.deaths) }
             td.blank[step.problem.is_none()] role="cell" data-label="Last error" { div {
                 @match &step.problem {
-                    Some(p) => { (code(&p.code)) " " (shortened(&p.message)) },
+                    Some(p) => { (code(&p.code)) " " (rich(&p.message)) },
                     None => span.soft { "none" },
                 }
             } }
