@@ -12,6 +12,7 @@
 )]
 
 mod behaviour;
+mod cluster;
 mod determinism;
 mod files;
 mod hostile;
