@@ -2,7 +2,7 @@
 //!
 //! `docs/errors/` holds one page per code, generated from this table; a test fails when a page is stale.
 //! Ranges: 00 general and usage, 01 manifest, 02 catalog, 03 store, 04 any source, 05 HTTP, 06 files, 07 types and
-//! schemas, 08 queries and transforms, 09 runs.
+//! schemas, 08 queries and transforms, 09 runs, 12 deployment.
 
 use std::fmt;
 
@@ -154,6 +154,13 @@ codes! {
     StateInvalid "HK0907" Usage, "the state cannot be set to this", "The value does not fit the table's cursor.", "see `hakiri state show`";
     CursorAhead "HK0908" Permanent, "the table has been read into the future", "The table's cursor is later than the clock: the clock went back, or a run stood for a later instant. A run now would leave out what changed in between.", "check the clock, then set the cursor back with `hakiri state rewind`";
     MergeChanged "HK0909" Usage, "the table's rows are kept in another way", "The mode, the primary key or the cursor column differs from the one that the stored rows were written with; the two cannot be merged.", "run `hakiri run --full` for the pipeline or `hakiri state reset` for the table, or put the setting back";
+
+    // 12 deployment
+    DeployTarget "HK1201" Usage, "there is no generator for this target", "Hakiri generates files for the targets that `hakiri deploy --help` lists. It runs on any Linux machine, so that every other cloud is one server (Topology 2) or several (Topology 2.5) there.", "use `hakiri deploy systemd` or `hakiri deploy compose` on machines of that cloud";
+    DeployUnsupported "HK1202" Usage, "the target cannot run this project", "The manifest uses something that the target does not support, or a setting that contradicts another. Nothing was written.", "change what the message names, for this deployment alone in `[env.NAME]`";
+    DeployEdited "HK1203" Usage, "a file is not as it was generated", "A generated file was changed by hand, or a file that Hakiri did not generate is in the way. Nothing was written.", "look at the difference with --plan; keep the change in the manifest or in a file of its own, or overwrite it with --force";
+    DeployLock "HK1204" Usage, "the lock file of the generated files cannot be used", "`.hakiri-deploy.lock` is damaged, belongs to another deployment, or was written by a newer Hakiri.", "use the newer binary or another folder, or delete the lock file and start again with --force";
+    DeployApply "HK1205" Usage, "the target is not applied from here", "Files were generated, and nothing else was done: this target is put into effect on the server, by commands that need its administrator.", "run the commands that were printed, on the server";
 }
 
 impl fmt::Display for Code {
