@@ -154,6 +154,8 @@ codes! {
     StateInvalid "HK0907" Usage, "the state cannot be set to this", "The value does not fit the table's cursor.", "see `hakiri state show`";
     CursorAhead "HK0908" Permanent, "the table has been read into the future", "The table's cursor is later than the clock: the clock went back, or a run stood for a later instant. A run now would leave out what changed in between.", "check the clock, then set the cursor back with `hakiri state rewind`";
     MergeChanged "HK0909" Usage, "the table's rows are kept in another way", "The mode, the primary key or the cursor column differs from the one that the stored rows were written with; the two cannot be merged.", "run `hakiri run --full` for the pipeline or `hakiri state reset` for the table, or put the setting back";
+    RunCancelled "HK0910" Permanent, "the run was cancelled", "Someone ended the run with `hakiri cancel`. Nothing of it was committed and its tables keep their cursors.", "nothing to do: the next run reads what this one would have read";
+    PipelinePaused "HK0911" Usage, "the pipeline is paused", "Someone stopped the pipeline with `hakiri pause`; no new run starts until it is resumed.", "run `hakiri resume` for the pipeline";
 
     // 12 deployment
     DeployTarget "HK1201" Usage, "there is no generator for this target", "Hakiri generates files for the targets that `hakiri deploy --help` lists. It runs on any Linux machine, so that every other cloud is one server (Topology 2) or several (Topology 2.5) there.", "use `hakiri deploy systemd` or `hakiri deploy compose` on machines of that cloud";

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -73,4 +74,10 @@ impl<'de> Deserialize<'de> for Instant {
 pub trait Clock: Send + Sync + fmt::Debug {
     /// The time now.
     fn now(&self) -> Instant;
+
+    /// How long to really sleep for so much of this clock's time to pass. A clock that runs faster than the wall's, for
+    /// tests of days, answers with less.
+    fn sleep_for(&self, millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
 }

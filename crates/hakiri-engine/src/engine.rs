@@ -91,6 +91,8 @@ pub struct Engine {
     pub events: Arc<dyn Events>,
     /// Raised on Ctrl-C.
     pub cancel: Cancel,
+    /// Raised when the process is to end in good order: what was started is finished, nothing else is started.
+    pub drain: Cancel,
     /// Settings.
     pub settings: Settings,
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use hakiri_core::catalog::RunReport;
+use hakiri_core::catalog::{Key, Record, RunReport, RunStatus};
 use hakiri_core::codes::Code;
 use hakiri_core::id::{PipelineId, RunId};
 use hakiri_core::ops::{AfterBegin, AfterCommit, AfterStep, BeginRequest, CommitRequest, StepRequest};
@@ -14,67 +14,131 @@ use crate::Engine;
 
 /// Drives a pipeline until nothing is due. Returns the reports of the runs it committed, in order.
 ///
+/// Once [`Engine::drain`] is raised no further run and no further step is started: a run with steps left is handed over
+/// by giving back its lease, so that another process goes on with it at once.
+///
 /// # Errors
-/// What `begin`, `step` or `commit` fail with as operations: a catalog or store out of reach, an interruption. A failed
-/// *table* is not such an error; it is in the report.
+/// What `begin`, `step` or `commit` fail with as operations: a catalog or store out of reach, an interruption. `HK0910`
+/// when the run was cancelled meanwhile. A failed *table* is not such an error; it is in the report.
 pub async fn drive(engine: &Engine, request: &BeginRequest) -> Result<Vec<RunReport>> {
+    Ok(go(engine, request, true).await?.reports)
+}
+
+/// As [`drive`], for one of several servers: where another one's run holds the lease it does not wait but says for how
+/// long it would, so that the caller can do something else meanwhile.
+///
+/// # Errors
+/// As [`drive`].
+pub async fn drive_unless_held(engine: &Engine, request: &BeginRequest) -> Result<Driven> {
+    go(engine, request, false).await
+}
+
+/// What driving a pipeline came to.
+#[derive(Debug, Clone, Default)]
+pub struct Driven {
+    /// The runs that were committed, in order.
+    pub reports: Vec<RunReport>,
+    /// Another run holds the lease: look again after so many seconds.
+    pub held: Option<u64>,
+}
+
+async fn go(engine: &Engine, request: &BeginRequest, patient: bool) -> Result<Driven> {
     // What goes wrong here stops this pipeline's steps, not those of others in the process.
     let engine = &Engine { cancel: engine.cancel.child(), ..engine.clone() };
     let mut reports = Vec::new();
-    loop {
+    while !engine.drain.is_cancelled() {
         let (run, epoch) = match engine.begin(request).await? {
-            AfterBegin::Nothing => return Ok(reports),
+            AfterBegin::Nothing => return Ok(Driven { reports, held: None }),
+            AfterBegin::Wait { seconds } if !patient => return Ok(Driven { reports, held: Some(seconds) }),
             AfterBegin::Wait { seconds } => {
                 wait(engine, seconds).await?;
                 continue;
             }
             AfterBegin::Commit { run, epoch } => (run, epoch),
             AfterBegin::Steps { run, epoch, steps, concurrency } => {
-                let steps = steps.into_iter().map(|step| one_step(engine, &request.pipeline, &run, epoch, step));
-                let mut running = futures::stream::iter(steps).buffer_unordered(concurrency.max(1) as usize);
-                let mut first_error = None;
-                while let Some(result) = running.next().await {
-                    if let Err(e) = result {
-                        // The others stop at their next convenient place and give back their claims.
-                        first_error.get_or_insert(e);
-                        engine.cancel.cancel();
+                match all_steps(engine, request, &run, epoch, steps, concurrency).await {
+                    Ok(true) => (run, epoch),
+                    Ok(false) => {
+                        engine.catalog.renew(&request.pipeline, &run, epoch, 0).await?;
+                        return Ok(Driven { reports, held: None });
+                    }
+                    Err(e) => {
+                        let _ = engine.catalog.renew(&request.pipeline, &run, epoch, 0).await;
+                        return Err(of_cancelled(engine, &request.pipeline, &run, e).await);
                     }
                 }
-                drop(running);
-                if let Some(e) = first_error {
-                    let _ = engine.catalog.renew(&request.pipeline, &run, epoch, 0).await;
-                    return Err(e);
-                }
-                (run, epoch)
             }
         };
-        match engine.commit(&CommitRequest { pipeline: request.pipeline.clone(), run, epoch }).await? {
-            AfterCommit::Begin { report } => reports.push(report),
-            AfterCommit::Nothing { report } => {
+        let commit = CommitRequest { pipeline: request.pipeline.clone(), run: run.clone(), epoch };
+        match engine.commit(&commit).await {
+            Ok(AfterCommit::Begin { report }) => reports.push(report),
+            Ok(AfterCommit::Nothing { report }) => {
                 reports.push(report);
-                return Ok(reports);
+                return Ok(Driven { reports, held: None });
+            }
+            Err(e) => return Err(of_cancelled(engine, &request.pipeline, &run, e).await),
+        }
+    }
+    Ok(Driven { reports, held: None })
+}
+
+/// All steps to their end; false when some were not started.
+async fn all_steps(
+    engine: &Engine,
+    request: &BeginRequest,
+    run: &RunId,
+    epoch: u64,
+    steps: Vec<u32>,
+    concurrency: u32,
+) -> Result<bool> {
+    let steps = steps.into_iter().map(|step| one_step(engine, &request.pipeline, run, epoch, step));
+    let mut running = futures::stream::iter(steps).buffer_unordered(concurrency.max(1) as usize);
+    let (mut first_error, mut all) = (None, true);
+    while let Some(result) = running.next().await {
+        match result {
+            Ok(ended) => all &= ended,
+            Err(e) => {
+                // The others stop at their next convenient place and give back their claims.
+                first_error.get_or_insert(e);
+                engine.cancel.cancel();
             }
         }
     }
+    first_error.map_or(Ok(all), Err)
 }
 
-/// One step to its end. That it failed for good is in the catalog; the run goes on with the others (E3).
-async fn one_step(engine: &Engine, pipeline: &PipelineId, run: &RunId, epoch: u64, step: u32) -> Result<()> {
+/// One step to its end; false when it was left to another process. That it failed for good is in the catalog; the run
+/// goes on with the others (E3).
+async fn one_step(engine: &Engine, pipeline: &PipelineId, run: &RunId, epoch: u64, step: u32) -> Result<bool> {
     let request = StepRequest { pipeline: pipeline.clone(), run: run.clone(), epoch, step, deadline: None };
-    loop {
+    while !engine.drain.is_cancelled() {
         match engine.step(&request).await? {
-            AfterStep::Done | AfterStep::Fail { .. } => return Ok(()),
+            AfterStep::Done | AfterStep::Fail { .. } => return Ok(true),
             AfterStep::Again => {}
             AfterStep::Wait { seconds } => wait(engine, seconds).await?,
         }
     }
+    Ok(false)
 }
 
-/// Waits as told, but not past an interruption.
+/// A worker of a cancelled run hears that its epoch is stale; that it was cancelled says more.
+async fn of_cancelled(engine: &Engine, pipeline: &PipelineId, run: &RunId, error: Error) -> Error {
+    if error.code() != Code::CatalogFenced {
+        return error;
+    }
+    match engine.catalog.get(&Key::run(pipeline, run)).await {
+        Ok(Some(Record::Run(record))) if record.report.status == RunStatus::Cancelled => {
+            Error::new(Code::RunCancelled, format!("{run} was cancelled"))
+        }
+        _ => error,
+    }
+}
+
+/// Waits as told, by the engine's clock, but not past an interruption or the end of the process.
 async fn wait(engine: &Engine, seconds: u64) -> Result<()> {
-    let mut left = Duration::from_secs(seconds);
+    let mut left = engine.clock.sleep_for(seconds.saturating_mul(1000));
     let slice = Duration::from_millis(100);
-    while !left.is_zero() {
+    while !left.is_zero() && !engine.drain.is_cancelled() {
         if engine.cancel.is_cancelled() {
             return Err(Error::new(Code::Interrupted, "interrupted while waiting"));
         }

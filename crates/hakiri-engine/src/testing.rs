@@ -160,6 +160,7 @@ impl Bench {
             env: None,
             context: Default::default(),
             catalog: Default::default(),
+            notify: None,
             pipelines: vec![spec],
             moved: Vec::new(),
         };
@@ -168,6 +169,7 @@ impl Bench {
         let engine = Engine {
             project: Arc::new(project),
             catalog: Arc::new(hakiri_catalog::memory(clock.clone())),
+            notify: None,
             store: Arc::new(Store::local(&dir.path().join("store"), "test").unwrap()),
             connectors: Arc::new(Only(source.clone())),
             transforms: Arc::new(Without),
@@ -175,6 +177,7 @@ impl Bench {
             clock: clock.clone(),
             events: Arc::new(Silent),
             cancel: Cancel::default(),
+            drain: Cancel::default(),
             settings: Settings {
                 project_dir: dir.path().to_owned(),
                 temp_dir,

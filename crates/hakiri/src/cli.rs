@@ -1,6 +1,8 @@
 //! The command line: every flag is defined here once; help and completions come from it.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -65,6 +67,20 @@ pub enum Command {
         after_help = "Examples:\n  hakiri run\n  hakiri run shop --full\n  hakiri run shop --tick 2026-01-31T12:00:00Z"
     )]
     Run(RunArgs),
+    /// Run pipelines by their schedules until the process is asked to end
+    #[command(
+        after_help = "Examples:\n  hakiri serve\n  HAKIRI_TOKEN=… hakiri serve --listen 0.0.0.0:8320\n\nSeveral servers share the work when [catalog] url names a PostgreSQL database and [context] path a bucket."
+    )]
+    Serve(ServeArgs),
+    /// Start no new runs of pipelines by schedule; a run under way goes on
+    #[command(after_help = "Example:\n  hakiri pause shop")]
+    Pause(PipelinesArgs),
+    /// Let paused pipelines run again; ticks that were missed are caught up as `catch_up` says
+    #[command(after_help = "Example:\n  hakiri resume shop")]
+    Resume(PipelinesArgs),
+    /// End a pipeline's unfinished run without committing anything of it
+    #[command(after_help = "Example:\n  hakiri cancel shop")]
+    Cancel(CancelArgs),
     /// Query the store with SQL
     #[command(
         after_help = "Examples:\n  hakiri query \"select count(*) from shop_orders\"\n  hakiri query --format csv \"select * from shop_orders\" > orders.csv\n  hakiri query --store s3://bucket/prefix/shop \"select 1\""
@@ -154,6 +170,41 @@ pub struct RunArgs {
     /// Rows in a batch from a source; no effect on what is stored
     #[arg(long, value_name = "ROWS", default_value_t = 8192, hide = true)]
     pub batch_rows: usize,
+}
+
+/// `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Where the status page listens; beyond this machine only with a token in HAKIRI_TOKEN
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8320")]
+    pub listen: SocketAddr,
+    /// How many pipelines to work on at once; they share --memory
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = RangedU64ValueParser::<usize>::new().range(1..=64))]
+    pub workers: usize,
+    /// How long what was started may go on after SIGTERM; then it is handed over
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = parse_span)]
+    pub grace: Duration,
+    /// How long a run whose server died waits for another one
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_span)]
+    pub lease: Duration,
+}
+
+/// `pause` and `resume`.
+#[derive(Debug, Args)]
+pub struct PipelinesArgs {
+    /// The pipelines
+    #[arg(required = true)]
+    pub pipelines: Vec<String>,
+}
+
+/// `cancel`.
+#[derive(Debug, Args)]
+pub struct CancelArgs {
+    /// The pipeline
+    pub pipeline: String,
+    /// Only if this run is the one under way
+    #[arg(long, value_name = "ID")]
+    pub run: Option<String>,
 }
 
 /// `query`.
@@ -291,6 +342,15 @@ pub fn parse() -> Result<Cli, Exit> {
 /// The command for completions and reference.
 pub fn command() -> clap::Command {
     Cli::command()
+}
+
+/// `20s`, `5m`: at least a second, at most a day.
+fn parse_span(text: &str) -> Result<Duration, String> {
+    let millis = hakiri_core::schedule::parse_duration(text).map_err(|e| format!("{e}; {}", e.hint()))?;
+    match u64::try_from(millis) {
+        Ok(millis @ 1_000..=86_400_000) => Ok(Duration::from_millis(millis)),
+        _ => Err("write from 1s to 1d".to_owned()),
+    }
 }
 
 /// `512MiB`, `1GiB`, `64MB` or a number of bytes; at least 64 MiB.

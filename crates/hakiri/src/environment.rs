@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use hakiri_core::codes::Code;
 use hakiri_core::secret::{Secret, Secrets};
@@ -13,13 +15,59 @@ use hakiri_engine::engine::SecretSource;
 
 /// The wall clock.
 #[derive(Debug)]
-pub struct SystemClock;
+struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Instant {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Instant::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
+}
+
+/// A clock that was at `origin` when the wall's was at `from`, and goes `speed` times as fast: days in minutes, for tests
+/// of schedules through the real binary.
+#[derive(Debug)]
+struct FastClock {
+    origin: i64,
+    from: i64,
+    speed: i64,
+}
+
+impl Clock for FastClock {
+    fn now(&self) -> Instant {
+        let real = SystemClock.now().millis() - self.from;
+        Instant::from_millis(self.origin.saturating_add(real.saturating_mul(self.speed)))
+    }
+
+    fn sleep_for(&self, millis: u64) -> Duration {
+        // Rounded up, so that nobody wakes before the time and goes round.
+        Duration::from_millis(millis.div_ceil(self.speed.unsigned_abs()))
+    }
+}
+
+/// The process's clock: the wall's, or with `HAKIRI_CLOCK=<origin ms>,<wall ms>,<speed>` a faster one.
+pub fn clock() -> Arc<dyn Clock> {
+    let fast = variable("HAKIRI_CLOCK").and_then(|text| {
+        let mut numbers = text.split(',').map(|n| n.trim().parse::<i64>().ok());
+        let (origin, from, speed) = (numbers.next()??, numbers.next()??, numbers.next()??);
+        (speed > 0).then_some(FastClock { origin, from, speed })
+    });
+    match fast {
+        Some(fast) => Arc::new(fast),
+        None => Arc::new(SystemClock),
+    }
+}
+
+/// A name for this process that no other has, on this machine or another: who holds a claim. Host and process say to a
+/// person where to look.
+///
+/// # Errors
+/// `HK0005` when the system has no randomness.
+pub fn worker_name() -> Result<String> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = Some(host.trim()).filter(|h| !h.is_empty()).unwrap_or("host");
+    let id = new_id()?;
+    Ok(format!("{host}.{}.{}", std::process::id(), id.get(..8).unwrap_or(&id)))
 }
 
 /// An environment variable, if set and not empty.

@@ -36,7 +36,7 @@ impl Exit {
         match status {
             RunStatus::Succeeded => Self::Done,
             RunStatus::Partial => Self::Partial,
-            RunStatus::Failed | RunStatus::Running => Self::Failed,
+            RunStatus::Failed | RunStatus::Cancelled | RunStatus::Running => Self::Failed,
         }
     }
 

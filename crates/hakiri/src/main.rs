@@ -9,9 +9,12 @@ mod demo;
 mod environment;
 mod exit;
 mod lock;
+mod notify;
 mod printer;
 mod progress;
 mod project;
+mod serve;
+mod signals;
 mod world;
 
 use std::process::ExitCode;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hakiri_core::codes::Code;
+use hakiri_core::hash::Hash;
 use hakiri_core::source::Connectors;
 use hakiri_core::spec::{Diagnostic, ManifestText, Project, parse};
 use hakiri_core::{Error, Result};
@@ -65,19 +66,35 @@ pub fn find(args: &GlobalArgs) -> Result<PathBuf> {
 pub fn load(args: &GlobalArgs, connectors: &dyn Connectors) -> Result<Loaded, LoadError> {
     let dir = find(args)?;
     let mut files = vec![read(&dir, MANIFEST.to_owned())?];
-    let mut names: Vec<String> = match std::fs::read_dir(dir.join("pipelines")) {
-        Ok(entries) => entries
-            .filter_map(|e| e.ok()?.file_name().into_string().ok())
-            .filter(|name| name.ends_with(".toml") || name.ends_with(".json"))
-            .collect(),
-        Err(_) => Vec::new(),
-    };
-    names.sort_unstable();
-    for name in names {
-        files.push(read(&dir, format!("pipelines/{name}"))?);
+    for name in further(&dir) {
+        files.push(read(&dir, name)?);
     }
     let project = parse(&files, args.env.as_deref(), &connectors.list()).map_err(LoadError::Invalid)?;
     Ok(Loaded { dir, project: Arc::new(project) })
+}
+
+/// The files of `pipelines/`, by name.
+fn further(dir: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(dir.join("pipelines")) else { return Vec::new() };
+    let mut names: Vec<String> = entries
+        .filter_map(|e| e.ok()?.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".toml") || name.ends_with(".json"))
+        .map(|name| format!("pipelines/{name}"))
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+/// What changes whenever one of the manifest's files does, whether or not it can be read as one.
+pub fn fingerprint(dir: &Path) -> Hash {
+    let files = std::iter::once(MANIFEST.to_owned()).chain(further(dir));
+    let parts: Vec<Vec<u8>> = files
+        .flat_map(|name| {
+            let bytes = std::fs::read(dir.join(&name)).unwrap_or_default();
+            [name.into_bytes(), bytes]
+        })
+        .collect();
+    Hash::of_parts(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
 
 fn read(dir: &Path, name: String) -> Result<ManifestText> {

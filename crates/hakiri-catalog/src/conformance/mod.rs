@@ -17,6 +17,7 @@ pub mod c10;
 pub mod c2;
 pub mod c3;
 pub mod c4;
+pub mod c4_control;
 pub mod c4_state;
 pub mod c5;
 pub mod c6;
@@ -189,6 +190,18 @@ macro_rules! __catalog_cases {
                 a_table_cannot_be_committed_twice_in_one
                 a_plan_for_another_head_is_refused
                 a_plan_for_another_generation_is_refused
+            }
+            c4_control {
+                a_pause_needs_no_lease_and_leaves_the_run_alone
+                a_repeated_pause_keeps_its_time
+                resuming_clears_the_pause
+                a_cancelled_run_is_fenced_and_commits_nothing
+                a_cancelled_run_ends_for_ever
+                cancelling_again_answers_with_the_first
+                only_the_unfinished_run_can_be_cancelled
+                the_tick_of_a_cancelled_scheduled_run_is_done
+                racing_cancel_and_commit_have_one_winner
+                controls_are_audited
             }
             c4_state {
                 a_snapshot_needs_no_lease

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hakiri_core::catalog::{Audit, Catalog, Commit, Kind, PageRequest, Record, SnapshotCommit, SnapshotHead};
+use hakiri_core::catalog::{Audit, Catalog, Commit, Control, Kind, PageRequest, Record, SnapshotCommit, SnapshotHead};
 use hakiri_core::step::{StepRecord, StepStatus};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
@@ -26,6 +26,7 @@ enum Op {
     Snapshot { table: u8, covers: u64, from_current: bool },
     State { table: u8, drop: bool, off: u64 },
     Forget,
+    Control(u8),
     Audit,
     Setting(u8),
     List { kind: u8, limit: usize, newest_first: bool },
@@ -47,6 +48,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0..2_u8, 0..6_u64, any::<bool>()).prop_map(|(table, covers, from_current)| Op::Snapshot { table, covers, from_current }),
         1 => (0..2_u8, any::<bool>(), 0..2_u64).prop_map(|(table, drop, off)| Op::State { table, drop, off }),
         1 => Just(Op::Forget),
+        1 => (0..5_u8).prop_map(Op::Control),
         1 => Just(Op::Audit),
         1 => (0..3_u8).prop_map(Op::Setting),
         2 => (0..8_u8, 1..4_usize, any::<bool>()).prop_map(|(kind, limit, newest_first)| Op::List { kind, limit, newest_first }),
@@ -139,6 +141,14 @@ async fn apply(catalog: &dyn Catalog, op: &Op) -> String {
         Op::Forget => {
             let keys = list(catalog, Kind::Unnamed, &["crm"]).await.into_iter().take(2).map(|(key, _)| key).collect();
             format!("{:?}", catalog.commit(&Commit::Forget { pipeline: pipeline(), keys }).await)
+        }
+        Op::Control(what) => {
+            let control = match what {
+                0 => Control::Pause,
+                1 => Control::Resume,
+                n => Control::Cancel { run: run(i64::from(*n) - 2) },
+            };
+            format!("{:?}", catalog.commit(&Commit::Control { pipeline: pipeline(), control }).await)
         }
         Op::Audit => {
             let audit = Audit { action: "a".to_owned(), pipeline: None, at: None, detail: json!(1) };

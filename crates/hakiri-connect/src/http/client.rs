@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use hakiri_core::codes::Code;
 use hakiri_core::error::{Error, Kind, Result};
+use hakiri_core::secret::Secrets;
 use hakiri_core::source::SourceContext;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode};
@@ -229,7 +230,7 @@ impl Client {
             request = request.body(body);
         }
         let host = url.host_str().unwrap_or_default().to_owned();
-        let mut response = request.send().await.map_err(|e| unreachable(&e, &host, ctx))?;
+        let mut response = request.send().await.map_err(|e| unreachable(&e, &host, &ctx.secrets))?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let too_large = || Error::new(Code::HttpTooLarge, format!("the answer is larger than {max_bytes} bytes"));
         if response.content_length().is_some_and(|length| length > max_bytes) {
@@ -264,15 +265,7 @@ impl Client {
         if let Some(http) = self.http.get() {
             return Ok(http);
         }
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .dns_resolver(Arc::new(Guarded::new(self.lookup.clone(), self.allow_private)))
-            .user_agent(concat!("hakiri/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT.min(self.timeout))
-            .timeout(self.timeout)
-            .build()
-            .map_err(|e| Error::new(Code::Internal, format!("the HTTP client cannot be made: {}", deepest(&e))))?;
+        let http = guarded(self.lookup.clone(), self.allow_private, self.timeout)?;
         Ok(self.http.get_or_init(|| http))
     }
 
@@ -329,6 +322,23 @@ impl Client {
     }
 }
 
+/// The HTTP client behind every request: no proxy from the environment, no redirect by itself, no private address that is
+/// not allowed.
+///
+/// # Errors
+/// `HK0001` when the library cannot make one.
+pub(super) fn guarded(lookup: Arc<dyn Lookup>, allow_private: bool, timeout: Duration) -> Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .dns_resolver(Arc::new(Guarded::new(lookup, allow_private)))
+        .user_agent(concat!("hakiri/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT.min(timeout))
+        .timeout(timeout)
+        .build()
+        .map_err(|e| Error::new(Code::Internal, format!("the HTTP client cannot be made: {}", deepest(&e))))
+}
+
 /// What is wrong with an answer of success. Looked for here, so that a body that was cut off, or a GraphQL API that is
 /// busy, is asked again like any other hiccup.
 fn flaw(call: &Call<'_>, answer: &Answer, ctx: &SourceContext) -> Option<Error> {
@@ -348,7 +358,7 @@ fn redirect(answer: &Answer) -> Option<String> {
 }
 
 /// The error for a request that had no answer.
-fn unreachable(error: &reqwest::Error, host: &str, ctx: &SourceContext) -> Error {
+pub(super) fn unreachable(error: &reqwest::Error, host: &str, secrets: &Secrets) -> Error {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(here) = cause {
         if here.is::<PrivateName>() {
@@ -359,7 +369,7 @@ fn unreachable(error: &reqwest::Error, host: &str, ctx: &SourceContext) -> Error
     if error.is_timeout() {
         return Error::new(Code::HttpUnavailable, format!("{host} did not answer in time"));
     }
-    let why = ctx.secrets.redact(&deepest(error));
+    let why = secrets.redact(&deepest(error));
     if error.is_builder() {
         return Error::new(Code::SourceConfig, format!("the request cannot be made: {why}"));
     }

@@ -11,6 +11,7 @@
 //! | [`answer`] | what a status, a header or a body means |
 //! | [`address`], [`resolve`], [`client`], [`patience`], [`auth`] | what may be connected to, and how a request is sent |
 //! | [`read`] | the order of requests |
+//! | [`post`] | webhooks: the same rules of the network for what is no source |
 //! | [`described`] | connectors that are a description with options |
 //!
 //! Why not code per API: a connector that is data can be checked, listed, diffed and written by people who do not build
@@ -27,6 +28,7 @@ pub mod described;
 pub mod extract;
 pub mod paginate;
 pub mod patience;
+pub mod post;
 pub mod read;
 pub mod resolve;
 pub mod template;

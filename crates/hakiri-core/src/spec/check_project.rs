@@ -9,7 +9,7 @@ use super::node::{Node, Span};
 use super::suggest::{did_you_mean, list};
 use crate::codes::Code;
 use crate::id::ProjectName;
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, parse_duration};
 
 /// A file's tree with its place among the files.
 #[derive(Clone, Copy)]
@@ -140,6 +140,53 @@ pub(super) fn check_references(roots: &[Root<'_>], pipelines: &[PipelineNode<'_>
                     );
                 }
             }
+        }
+    }
+    out
+}
+
+/// What the schema cannot say of `[catalog]` and `[notify]`.
+pub(super) fn check_services(roots: &[Root<'_>]) -> Vec<Problem> {
+    let mut out = Vec::new();
+    for Root { file, node } in roots {
+        let of_envs = node.get("env").map_or(&[][..], Node::members).iter().filter_map(|env| env.node.get("catalog"));
+        for catalog in node.get("catalog").into_iter().chain(of_envs) {
+            if let (Some(url), Some(path)) = (catalog.member("url"), catalog.member("path")) {
+                out.push(
+                    Problem::new(
+                        Code::ManifestValue,
+                        *file,
+                        url.key_span.clone(),
+                        "`url` and `path` exclude each other",
+                    )
+                    .related(*file, path.key_span.clone(), "`path` is here")
+                    .hint("keep `path` for SQLite on one machine, `url` for PostgreSQL"),
+                );
+            }
+            if let Some(url) = catalog.get("url")
+                && let Some(text) = url.as_text()
+                && !["postgres://", "postgresql://", "${"].iter().any(|start| text.starts_with(start))
+            {
+                out.push(
+                    Problem::new(Code::ManifestValue, *file, url.span.clone(), "a catalog's URL is one of PostgreSQL")
+                        .hint("write for example postgres://hakiri:${DATABASE_PASSWORD}@host/database"),
+                );
+            }
+        }
+        let Some(notify) = node.get("notify") else { continue };
+        if let Some(url) = notify.get("webhook")
+            && let Some(text) = url.as_text()
+            && !["https://", "http://", "${"].iter().any(|start| text.starts_with(start))
+        {
+            out.push(
+                Problem::new(Code::ManifestValue, *file, url.span.clone(), "a webhook is a URL of http or https")
+                    .hint("write for example https://example.com/hooks/hakiri, or \"${HOOK}\""),
+            );
+        }
+        if let Some(late) = notify.get("late_after")
+            && let Some(Err(error)) = late.as_text().map(parse_duration)
+        {
+            out.push(Problem::from_error(&error, *file, late.span.clone()));
         }
     }
     out

@@ -32,7 +32,7 @@ mod tests;
 pub use self::deploy::{ComposeSpec, DeploySpec, LEAST_MEMORY_MIB, SystemdSpec, deploy_memory_mib};
 pub use self::diagnostic::{Diagnostic, Related, Snippet};
 pub use self::parse::{ManifestText, parse};
-pub use self::project::Project;
+pub use self::project::{NOTIFY_SECRET_DEFAULT, Project};
 pub use self::schema::json_schema;
 pub use self::types::*;
 
@@ -42,5 +42,12 @@ pub const ROOT_FILE: &str = "hakiri.toml";
 pub const PIPELINES_FOLDER: &str = "pipelines";
 
 /// What may stand at the top of the root file only, and whether it may stand there in one file only.
-const ROOT_KEYS: [(&str, bool); 6] =
-    [("project", true), ("context", true), ("catalog", true), ("moved", false), ("deploy", true), ("env", true)];
+const ROOT_KEYS: [(&str, bool); 7] = [
+    ("project", true),
+    ("context", true),
+    ("catalog", true),
+    ("notify", true),
+    ("moved", false),
+    ("deploy", true),
+    ("env", true),
+];

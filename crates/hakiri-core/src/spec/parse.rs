@@ -2,7 +2,7 @@
 
 use super::check_deploy::check_deploy;
 use super::check_pipeline::{PipelineNode, check_pipeline};
-use super::check_project::{Root, check_env, check_project_name, check_references, check_unique};
+use super::check_project::{Root, check_env, check_project_name, check_references, check_services, check_unique};
 use super::diagnostic::{Diagnostic, Problem, SourceText, diagnostics};
 use super::node::{Data, Node};
 use super::references::refuse_references;
@@ -72,8 +72,8 @@ pub fn parse(
         let is_root = files[*i].is_root();
         let checked = without_misplaced(tree, *i, is_root, &mut problems);
         problems.extend(Validator::new(&schema, *i, &PLACES).check(&checked, "the manifest"));
-        for member in tree.members().iter().filter(|m| m.key != "pipeline") {
-            refuse_references(&member.node, *i, &files[*i].text, &mut problems);
+        for node in without_replacement(tree) {
+            refuse_references(node, *i, &files[*i].text, &mut problems);
         }
     }
 
@@ -98,6 +98,7 @@ pub fn parse(
     }
     problems.extend(check_references(&roots, &pipelines, complete));
     problems.extend(check_deploy(&roots));
+    problems.extend(check_services(&roots));
 
     if problems.is_empty() {
         match merge(&trees, env) {
@@ -106,6 +107,30 @@ pub fn parse(
         }
     }
     Err(diagnostics(problems, &sources))
+}
+
+/// The parts of a file, pipelines apart, in which `${NAME}` is not replaced: all but `notify` and `catalog.url`.
+fn without_replacement(tree: &Node) -> Vec<&Node> {
+    fn catalog(node: &Node) -> impl Iterator<Item = &Node> {
+        node.members().iter().filter(|m| m.key != "url").map(|m| &m.node)
+    }
+    let mut out = Vec::new();
+    for member in tree.members() {
+        match member.key.as_str() {
+            "pipeline" | "notify" => {}
+            "catalog" => out.extend(catalog(&member.node)),
+            "env" => {
+                for setting in member.node.members().iter().flat_map(|env| env.node.members()) {
+                    match setting.key.as_str() {
+                        "catalog" => out.extend(catalog(&setting.node)),
+                        _ => out.push(&setting.node),
+                    }
+                }
+            }
+            _ => out.push(&member.node),
+        }
+    }
+    out
 }
 
 /// A span that has something to show: at the end of the text, the last line that is not empty.
@@ -150,6 +175,7 @@ fn merge(trees: &[(usize, Node)], env: Option<&str>) -> Result<Project, Box<Prob
         whole.project = whole.project.or(file.project);
         whole.context = whole.context.or(file.context);
         whole.catalog = whole.catalog.or(file.catalog);
+        whole.notify = whole.notify.or(file.notify);
         whole.pipeline.extend(file.pipeline);
         whole.moved.extend(file.moved);
         whole.deploy = whole.deploy.or(file.deploy);
@@ -173,6 +199,7 @@ fn merge(trees: &[(usize, Node)], env: Option<&str>) -> Result<Project, Box<Prob
         env: env.map(str::to_owned),
         context: chosen.context.or(whole.context).unwrap_or_default(),
         catalog: chosen.catalog.or(whole.catalog).unwrap_or_default(),
+        notify: whole.notify,
         pipelines: whole.pipeline,
         moved: whole.moved,
         deploy: DeploySpec { systemd: own.systemd.or(all.systemd), compose: own.compose.or(all.compose) },

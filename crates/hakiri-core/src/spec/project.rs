@@ -1,7 +1,7 @@
 //! A whole project: all its manifest files, merged and found right.
 
 use super::suggest::did_you_mean;
-use super::{CatalogSpec, ContextSpec, DeploySpec, MovedSpec, PipelineSpec, TableSpec};
+use super::{CatalogSpec, ContextSpec, DeploySpec, MovedSpec, NotifySpec, PipelineSpec, TableSpec};
 use crate::codes::Code;
 use crate::error::{Error, Result};
 use crate::id::{PipelineId, ProjectName, TableName};
@@ -21,6 +21,8 @@ pub struct Project {
     pub context: ContextSpec,
     /// Where state lives: likewise.
     pub catalog: CatalogSpec,
+    /// Who hears of failures and changes.
+    pub notify: Option<NotifySpec>,
     /// The pipelines, in the order of files and of their text; schedules are the environment's where it has some.
     pub pipelines: Vec<PipelineSpec>,
     /// Renames.
@@ -40,6 +42,29 @@ impl Project {
                 .with_hint(did_you_mean(id, self.pipelines.iter().map(|p| p.id.as_str())))
         })
     }
+}
+
+impl Project {
+    /// The names in `${NAME}` of `catalog.url`, each once. They need no declaration: nothing else can be meant.
+    pub fn catalog_secrets(&self) -> Vec<String> {
+        self.catalog.url.iter().flat_map(|url| referenced(url)).collect()
+    }
+
+    /// The names in `${NAME}` of `[notify]`, and that of the default key.
+    pub fn notify_secrets(&self) -> Vec<String> {
+        let Some(notify) = &self.notify else { return Vec::new() };
+        let key = notify.secret.as_deref().unwrap_or(NOTIFY_SECRET_DEFAULT);
+        let mut names: Vec<String> = referenced(&notify.webhook).into_iter().chain(referenced(key)).collect();
+        names.dedup();
+        names
+    }
+}
+
+/// The key of `[notify]` that gives none.
+pub const NOTIFY_SECRET_DEFAULT: &str = "${HAKIRI_NOTIFY_SECRET}";
+
+fn referenced(text: &str) -> Vec<String> {
+    super::references::names(text).into_iter().map(str::to_owned).collect()
 }
 
 impl PipelineSpec {

@@ -22,6 +22,9 @@ pub struct ManifestFile {
     /// Where state lives when run here. Default: SQLite in `.hakiri/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub catalog: Option<CatalogSpec>,
+    /// Who hears of failures and changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<NotifySpec>,
     /// The pipelines.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pipeline: Vec<PipelineSpec>,
@@ -74,6 +77,48 @@ pub struct CatalogSpec {
     /// `.hakiri/catalog-NAME.sqlite` with `--env NAME`. One catalog governs one store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// For several servers: a PostgreSQL database, `postgres://user:${NAME}@host/database`. A `${NAME}` needs no further
+    /// declaration; its value comes from the environment or `.env`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+/// Who hears of failures and changes: a webhook. Deliveries are signed, repeated until they are taken, and carry an id
+/// by which a receiver knows a repetition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NotifySpec {
+    /// The URL that events are posted to. A `${NAME}` needs no further declaration.
+    pub webhook: String,
+    /// The key that signs them: `whsec_` and base64, or any text. Default: the secret `HAKIRI_NOTIFY_SECRET`, where it has
+    /// a value; without a key events are not signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// Only these. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub events: Option<Vec<NotifyEvent>>,
+    /// How long after its tick a run that has not ended is late, such as `30m`. Default: a period of its schedule, and at
+    /// least five minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_after: Option<String>,
+    /// Whether the webhook may be on a loopback or private address.
+    #[serde(default)]
+    pub allow_private: bool,
+}
+
+/// What a webhook may hear of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NotifyEvent {
+    /// A run failed, wholly or in part, after one that had not.
+    Failed,
+    /// A run succeeded after one that had failed.
+    Recovered,
+    /// A table has a new version of its schema.
+    SchemaChanged,
+    /// A run has not ended long after its tick.
+    Late,
 }
 
 /// One pipeline: a source, its tables, a schedule.

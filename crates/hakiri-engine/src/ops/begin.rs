@@ -66,6 +66,15 @@ impl Engine {
             return self.resume(&plan).await;
         }
         self.release_dead(&head).await?;
+        if head.paused.is_some() {
+            return match &request.manual {
+                None => Ok(AfterBegin::Nothing),
+                Some(_) => {
+                    Err(Error::new(Code::PipelinePaused, format!("the pipeline `{}` is paused", request.pipeline))
+                        .with_hint(format!("run `hakiri resume {}`", request.pipeline)))
+                }
+            };
+        }
         let Some(due) = self.due(spec, &head, request).await? else { return Ok(AfterBegin::Nothing) };
         // A secret without a value is said before anything is started, not by each table in turn.
         self.secrets.secrets(&spec.secrets)?.resolve(&spec.source.config)?;

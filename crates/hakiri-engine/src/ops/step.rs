@@ -15,6 +15,9 @@ use super::{load_plan, load_run};
 use crate::Engine;
 use crate::intake::read_step;
 
+/// The longest pause between two heartbeats, in milliseconds.
+const MAX_BEAT_MS: i64 = 5_000;
+
 impl Engine {
     /// Carries out one step of a run, or says why not now.
     ///
@@ -105,7 +108,9 @@ impl Engine {
     /// or fenced by a newer run (E2, E5).
     async fn keep_alive(&self, plan: &Plan, epoch: u64, record: &StepRecord, cancel: &Cancel) -> Error {
         let ttl = self.settings.lease_ttl_ms;
-        let mut beat = self.clock.now().plus_millis(ttl / 3);
+        // Often enough to hear of a `cancel` soon, and never so rarely that two lost beats cost the lease.
+        let pace = (ttl / 3).min(MAX_BEAT_MS);
+        let mut beat = self.clock.now().plus_millis(pace);
         loop {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             if self.cancel.is_cancelled() {
@@ -115,7 +120,7 @@ impl Engine {
             if self.clock.now() < beat {
                 continue;
             }
-            beat = self.clock.now().plus_millis(ttl / 3);
+            beat = self.clock.now().plus_millis(pace);
             let claimed = StepRecord {
                 status: StepStatus::Claimed {
                     worker: self.settings.worker.clone(),

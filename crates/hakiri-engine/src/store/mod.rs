@@ -124,6 +124,11 @@ impl Store {
         }
     }
 
+    /// Whether it is a folder of this machine.
+    pub fn is_local(&self) -> bool {
+        matches!(self.0, Backend::Local(_))
+    }
+
     /// Where it is, for people: a folder or `s3://bucket/prefix`.
     pub fn location(&self) -> String {
         match &self.0 {

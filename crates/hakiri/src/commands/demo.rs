@@ -10,7 +10,6 @@ use std::sync::Arc;
 use hakiri_core::catalog::RunReport;
 use hakiri_core::codes::Code;
 use hakiri_core::source::Cancel;
-use hakiri_core::time::Clock as _;
 use hakiri_core::{Error, Result};
 use hakiri_engine::engine::Events;
 use hakiri_query::{Database, OutputFormat, write_results};
@@ -25,7 +24,7 @@ use crate::demo::NEAR;
 use crate::demo::feed::{Feed, Revision};
 use crate::demo::files;
 use crate::demo::server::{Served, Server};
-use crate::environment::{self, SystemClock};
+use crate::environment;
 use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::progress::Bars;
@@ -175,7 +174,7 @@ impl Demo<'_> {
 
     fn change(&self) -> Result<Vec<Revision>> {
         self.title(3, "changing some earthquakes at the API (made up for this demo: not findings of the USGS)");
-        let changed = self.server.revise(SystemClock.now())?;
+        let changed = self.server.revise(environment::clock().now())?;
         for r in &changed {
             let reviewed = if r.reviewed { "; reviewed, with one more product" } else { "" };
             let (id, place, before, after) = (&r.id, &r.place, r.mag_before, r.mag_after);

@@ -1,5 +1,6 @@
 //! One file per command. Each returns how the process ends; none prints but through the [`Printer`].
 
+pub mod cancel;
 pub mod check;
 pub mod compact;
 pub mod completions;
@@ -7,17 +8,20 @@ pub mod demo;
 pub mod drop;
 pub mod gc;
 pub mod init;
+pub mod pause;
 pub mod plan;
 pub mod query;
 pub mod run;
 pub mod runs;
 pub mod schema;
+pub mod serve;
 pub mod state;
 pub mod tables;
 
 use std::sync::Arc;
 
 use hakiri_core::Result;
+use hakiri_core::catalog::Control;
 use hakiri_core::source::Cancel;
 use hakiri_core::spec::Diagnostic;
 use hakiri_engine::engine::{Events, Silent};
@@ -40,6 +44,10 @@ pub async fn dispatch(cli: Cli, printer: &Printer) -> Result<Exit> {
         Command::Check(args) => check::run(global, printer, &args).await,
         Command::Plan(args) => plan::run(global, printer, &args).await,
         Command::Run(args) => run::run(global, printer, &args).await,
+        Command::Serve(args) => serve::run(global, printer, &args).await,
+        Command::Pause(args) => pause::run(global, printer, &args, Control::Pause).await,
+        Command::Resume(args) => pause::run(global, printer, &args, Control::Resume).await,
+        Command::Cancel(args) => cancel::run(global, printer, &args).await,
         Command::Query(args) => query::run(global, printer, &args).await,
         Command::Tables => tables::run(global, printer).await,
         Command::Schema(args) => schema::run(global, printer, &args).await,

@@ -19,6 +19,7 @@ use crate::exit::Exit;
 use crate::lock::PipelineLock;
 use crate::printer::Printer;
 use crate::progress::Bars;
+use crate::signals::{Signals, end_at_once};
 use crate::world::World;
 
 /// What `run --json` prints.
@@ -88,7 +89,9 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &RunArgs) -> Resu
 /// # Errors
 /// `HK0208` while another process runs it; whatever the operations fail with.
 pub async fn run_one(world: &World, pipeline: &PipelineId, tick: Instant, full: bool) -> Result<Vec<RunReport>> {
-    let _lock = PipelineLock::take(&world.state_dir, pipeline)?;
+    // Where processes of other machines work too, the lease alone decides.
+    let sole = world.engine.settings.sole_worker;
+    let _lock = sole.then(|| PipelineLock::take(&world.state_dir, pipeline)).transpose()?;
     let request =
         BeginRequest { pipeline: pipeline.clone(), wake: tick, manual: Some(Manual { tick: Some(tick), full }) };
     drive(&world.engine, &request).await
@@ -99,6 +102,7 @@ pub fn summarise(printer: &Printer, report: &RunReport) {
     let verdict = match report.status {
         RunStatus::Succeeded => printer.paint("committed", "32"),
         RunStatus::Partial => printer.paint("partly committed", "33"),
+        RunStatus::Cancelled => printer.paint("cancelled", "33"),
         RunStatus::Failed | RunStatus::Running => printer.paint("failed", "31"),
     };
     let took = report.ended.map_or(0, |end| end.millis() - report.started.millis());
@@ -143,24 +147,11 @@ fn indent(text: &str) -> String {
 /// The first Ctrl-C (or SIGTERM) stops cleanly: finished steps are kept, the next `run` goes on. The second ends at once.
 fn stop_on_signal(cancel: Cancel, printer: Printer) {
     tokio::spawn(async move {
-        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
-            return;
-        };
-        for first in [true, false] {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            if first {
-                printer.note("stopping; press Ctrl-C again to stop at once");
-                cancel.cancel();
-            } else {
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "the user asked twice; nothing half-done is visible (P4)"
-                )]
-                std::process::exit(130);
-            }
-        }
+        let Ok(mut signals) = Signals::new() else { return };
+        signals.next().await;
+        printer.note("stopping; press Ctrl-C again to stop at once");
+        cancel.cancel();
+        signals.next().await;
+        end_at_once();
     });
 }

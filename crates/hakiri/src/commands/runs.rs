@@ -42,6 +42,7 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &RunsArgs) -> Res
             RunStatus::Succeeded => "committed",
             RunStatus::Partial => "partly committed",
             RunStatus::Failed => "failed",
+            RunStatus::Cancelled => "cancelled",
         };
         let seq = report.seq.map_or_else(|| "-".to_owned(), |s| s.to_string());
         printer.data(&format!(

@@ -19,6 +19,7 @@ mod http;
 mod interop;
 mod kill;
 mod query;
+mod serve;
 mod state;
 mod store;
 mod support;

@@ -1,5 +1,6 @@
 //! `commit`: conditional, atomic changes of a pipeline's head (C4).
 
+pub(crate) mod control;
 pub(crate) mod run;
 pub(crate) mod snapshot;
 pub(crate) mod state;
@@ -16,6 +17,7 @@ pub(crate) fn ask(commit: &Commit) -> Ask {
     match commit {
         Commit::Run { pipeline, run, tables, .. } => run::ask(pipeline, run, tables),
         Commit::State { pipeline, tables, .. } => state::ask(pipeline, tables),
+        Commit::Control { pipeline, control } => control::ask(pipeline, control),
         Commit::Snapshot { pipeline, .. } | Commit::Forget { pipeline, .. } => Ask::keys([Key::head(pipeline)]),
     }
 }
@@ -35,6 +37,7 @@ pub(crate) fn decide(view: &View, commit: &Commit) -> CatalogResult<Decision<Com
         Commit::State { pipeline, expected_seq, tables, unnamed, reason } => {
             state::decide(view, pipeline, *expected_seq, tables, unnamed, reason)
         }
+        Commit::Control { pipeline, control } => control::decide(view, pipeline, control),
         Commit::Forget { pipeline, keys } => forget(view, pipeline, keys),
     }
 }

@@ -91,7 +91,10 @@ pub(super) fn decide(
         && let Some(record) = view.run(pipeline, run)
     {
         let mut record = abandoned(record.clone(), head.epoch, view.now);
-        record.report.tables = view.plan(pipeline, run).map(|plan| given_up(plan, reason)).unwrap_or_default();
+        record.report.tables = view
+            .plan(pipeline, run)
+            .map(|plan| given_up(plan, Code::CatalogFenced, &format!("the run was abandoned: {reason}")))
+            .unwrap_or_default();
         records.push((Key::run(pipeline, run), Record::Run(record)));
     }
     let audit = Audit {
@@ -112,8 +115,8 @@ pub(super) fn decide(
 }
 
 /// The tables of an abandoned run, for its report.
-fn given_up(plan: &Plan, reason: &str) -> Vec<TableReport> {
-    let failure = hakiri_core::Error::new(Code::CatalogFenced, format!("the run was abandoned: {reason}")).to_failure();
+pub(super) fn given_up(plan: &Plan, code: Code, why: &str) -> Vec<TableReport> {
+    let failure = hakiri_core::Error::new(code, why).to_failure();
     let mut tables: Vec<TableReport> = Vec::new();
     for table in plan.steps.iter().flat_map(|s| &s.tables) {
         if tables.iter().all(|t| t.table != table.table) {

@@ -1,6 +1,7 @@
 //! A project in a temporary folder, the binary, and doubles of APIs.
 
 pub mod api;
+pub mod server;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

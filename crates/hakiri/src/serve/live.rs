@@ -1,0 +1,141 @@
+//! What a serving process knows that no catalog holds: shared by the scheduler, which writes it, and the HTTP server and
+//! the webhook, which read it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use hakiri_core::catalog::RunReport;
+use hakiri_core::error::Failure;
+use hakiri_core::id::PipelineId;
+use hakiri_core::source::Cancel;
+use hakiri_core::spec::Project;
+use hakiri_core::time::Instant;
+use hakiri_engine::Engine;
+
+/// What a process knows of one pipeline.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pipeline {
+    /// Whether this process works on it now, and since when.
+    pub working: Option<Instant>,
+    /// When it is woken next.
+    pub wakes: Option<Instant>,
+    /// Why its last run could not even be planned, since when, and how many times in a row.
+    pub trouble: Option<Trouble>,
+}
+
+/// An error of an operation: no run has it in its report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// The last error.
+    pub failure: Failure,
+    /// When it came first.
+    pub since: Instant,
+    /// How many times in a row.
+    pub times: u32,
+}
+
+/// Counters since the process started.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Times that a pipeline was woken.
+    pub wakes: AtomicU64,
+    /// Times that another run held the lease.
+    pub held: AtomicU64,
+    /// Times that an operation failed.
+    pub failures: AtomicU64,
+    /// Times that the manifest was taken up anew.
+    pub reloads: AtomicU64,
+}
+
+/// The shared state of a serving process.
+#[derive(Debug)]
+pub struct Live {
+    engine: RwLock<Arc<Engine>>,
+    pipelines: RwLock<BTreeMap<PipelineId, Pipeline>>,
+    manifest: RwLock<Option<Failure>>,
+    reports: RwLock<Vec<RunReport>>,
+    /// Counters.
+    pub counters: Counters,
+    /// When the process started.
+    pub started: Instant,
+    /// Raised when the process is to end: nothing new is started.
+    pub drain: Cancel,
+}
+
+/// A lock's content, whatever a panicked holder left: all of it is display, none of it decides.
+fn read<T: Clone>(lock: &RwLock<T>) -> T {
+    lock.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn write<T, A>(lock: &RwLock<T>, change: impl FnOnce(&mut T) -> A) -> A {
+    change(&mut lock.write().unwrap_or_else(PoisonError::into_inner))
+}
+
+impl Live {
+    /// Of a process that starts now.
+    pub fn new(engine: Engine) -> Self {
+        let (started, drain) = (engine.clock.now(), engine.drain.clone());
+        Self {
+            engine: RwLock::new(Arc::new(engine)),
+            pipelines: RwLock::default(),
+            manifest: RwLock::default(),
+            reports: RwLock::default(),
+            counters: Counters::default(),
+            started,
+            drain,
+        }
+    }
+
+    /// The engine with the manifest that is in force.
+    pub fn engine(&self) -> Arc<Engine> {
+        read(&self.engine)
+    }
+
+    /// Takes up another manifest. Runs under way go on with the one of their plan (E7).
+    pub fn take_up(&self, project: Arc<Project>) {
+        let engine = Engine { project, ..(*self.engine()).clone() };
+        write(&self.engine, |e| *e = Arc::new(engine));
+        write(&self.manifest, |m| *m = None);
+        self.counters.reloads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Why the manifest on disk is not in force, if it is not.
+    pub fn manifest_trouble(&self) -> Option<Failure> {
+        read(&self.manifest)
+    }
+
+    /// Says that the manifest on disk cannot be taken up.
+    pub fn refuse_manifest(&self, failure: Failure) {
+        write(&self.manifest, |m| *m = Some(failure));
+    }
+
+    /// What is known of a pipeline.
+    pub fn pipeline(&self, id: &PipelineId) -> Pipeline {
+        read(&self.pipelines).remove(id).unwrap_or_default()
+    }
+
+    /// Changes what is known of a pipeline.
+    pub fn note(&self, id: &PipelineId, change: impl FnOnce(&mut Pipeline)) {
+        write(&self.pipelines, |all| change(all.entry(id.clone()).or_default()));
+    }
+
+    /// Forgets pipelines that are gone.
+    pub fn keep_only(&self, known: impl Fn(&PipelineId) -> bool) {
+        write(&self.pipelines, |all| all.retain(|id, _| known(id)));
+    }
+
+    /// Keeps the reports of runs for whoever counts them; the oldest are dropped beyond a thousand.
+    pub fn committed(&self, reports: &[RunReport]) {
+        write(&self.reports, |all| {
+            all.extend(reports.iter().cloned());
+            let excess = all.len().saturating_sub(1_000);
+            all.drain(..excess);
+        });
+    }
+
+    /// Takes the reports that came since the last call.
+    pub fn take_reports(&self) -> Vec<RunReport> {
+        write(&self.reports, std::mem::take)
+    }
+}

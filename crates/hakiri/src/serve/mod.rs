@@ -1,0 +1,87 @@
+//! `hakiri serve`: one process that runs a project's pipelines by their schedules, alone (Topology 2) or as one of
+//! several (Topology 2.5).
+//!
+//! ```text
+//! scheduler   wakes pipelines; begin, step, commit decide           wake: when to wake next, pure
+//! reload      takes up a changed manifest
+//! http        status page, health, metrics                          live: what only this process knows
+//! notify      the webhook                                           (crate::notify)
+//! ```
+//!
+//! Servers do not know of each other. They meet in the catalog, where a lease with an epoch says whose run counts (C3),
+//! so that adding one, losing one or pausing one needs no configuration.
+
+pub mod live;
+mod reload;
+mod scheduler;
+pub mod wake;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hakiri_core::Result;
+use hakiri_core::id::PipelineId;
+use tokio::sync::{Notify, mpsc};
+
+use self::live::Live;
+use self::scheduler::Scheduler;
+use crate::cli::GlobalArgs;
+use crate::notify::Notifier;
+use crate::printer::Printer;
+use crate::world::World;
+
+/// What a serving process is told on its command line.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How many pipelines it works on at once.
+    pub slots: usize,
+    /// How long what was started may go on after the process was asked to end.
+    pub grace: Duration,
+}
+
+/// How long an interrupted step may take to give back its claim, beyond the grace.
+const LAST_MOMENT: Duration = Duration::from_secs(5);
+
+/// Serves until the process is asked to end.
+///
+/// # Errors
+/// `HK0005` when the system gives no signals.
+pub async fn serve(args: &GlobalArgs, printer: &Printer, world: World, dir: &Path, options: &Options) -> Result<()> {
+    let live = Arc::new(Live::new(world.engine));
+    let reloaded = Arc::new(Notify::new());
+    let (committed, heard) = mpsc::unbounded_channel::<PipelineId>();
+    let notifier = tokio::spawn(Notifier::new(live.clone()).run(heard));
+    let watch = tokio::spawn(reload::watch(args.clone(), dir.into(), live.clone(), reloaded.clone()));
+    let scheduler = Scheduler::new(live.clone(), &world.state_dir, options.slots);
+    let mut work = tokio::spawn(scheduler.run(reloaded, committed));
+    asked_to_end(printer, &live).await?;
+
+    // What runs is finished, or after the grace interrupted: its steps give back their claims and the run its lease, so
+    // that another server, or this one after its restart, goes on at once.
+    let mut ended = tokio::time::timeout(options.grace, &mut work).await.is_ok();
+    if !ended {
+        printer.note("handing over what is not finished");
+        live.engine().cancel.cancel();
+        ended = tokio::time::timeout(LAST_MOMENT, &mut work).await.is_ok();
+    }
+    watch.abort();
+    // The sender went with the scheduler, so that the notifier ends after what it has heard; not for long, though.
+    if ended {
+        let _ = tokio::time::timeout(LAST_MOMENT, notifier).await;
+    }
+    Ok(())
+}
+
+/// Until SIGTERM or Ctrl-C; then nothing new is started. A second one ends the process at once.
+async fn asked_to_end(printer: &Printer, live: &Live) -> Result<()> {
+    let mut signals = crate::signals::Signals::new()?;
+    signals.next().await;
+    printer.note("ending: finishing what was started; once more ends at once");
+    live.drain.cancel();
+    tokio::spawn(async move {
+        signals.next().await;
+        crate::signals::end_at_once();
+    });
+    Ok(())
+}

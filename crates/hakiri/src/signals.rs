@@ -1,0 +1,40 @@
+//! Being asked to end: Ctrl-C and SIGTERM are the same thing.
+
+use hakiri_core::codes::Code;
+use hakiri_core::{Error, Result};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The signals that ask a process to end.
+#[derive(Debug)]
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// From now on they no longer end the process by themselves.
+    ///
+    /// # Errors
+    /// `HK0005` when the system does not give them.
+    pub fn new() -> Result<Self> {
+        let io = |e: std::io::Error| Error::new(Code::Io, format!("no signals: {e}"));
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).map_err(io)?,
+            terminate: signal(SignalKind::terminate()).map_err(io)?,
+        })
+    }
+
+    /// Until the next one.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Ends the process now: the user asked twice, and nothing half-done is visible (P4).
+pub fn end_at_once() -> ! {
+    #[expect(clippy::disallowed_methods, reason = "the one place that ends the process without unwinding")]
+    std::process::exit(130)
+}

@@ -1,0 +1,192 @@
+//! The catalog that a manifest names, and the one store that it governs (S11).
+
+#![allow(clippy::disallowed_methods)] // looks whether the catalog's file is there
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hakiri_core::catalog::{Catalog, CatalogError, Key, Record};
+use hakiri_core::codes::Code;
+use hakiri_core::layout::MARKER;
+use hakiri_core::spec::Project;
+use hakiri_core::time::Clock;
+
+use hakiri_core::{Error, Result};
+use hakiri_engine::engine::SecretSource;
+use hakiri_engine::store::Store;
+
+use super::{Access, make_dir};
+use crate::environment;
+
+/// Where a project's catalog is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// SQLite, for the processes of one machine.
+    File(PathBuf),
+    /// PostgreSQL, for several machines: the URL with its `${NAME}`.
+    Database(String),
+}
+
+impl Place {
+    /// As the manifest says. `named` is what an environment adds to default names.
+    pub(super) fn of(project: &Project, dir: &Path, named: &str) -> Self {
+        match (&project.catalog.url, &project.catalog.path) {
+            (Some(url), _) => Self::Database(url.clone()),
+            (None, Some(path)) => Self::File(dir.join(path)),
+            (None, None) => Self::File(dir.join(".hakiri").join(format!("catalog{named}.sqlite"))),
+        }
+    }
+
+    /// Whether processes of other machines may work on it, so that nothing but a lease says who is alive.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self, Self::Database(_))
+    }
+
+    /// Whether it can be said without opening it that there is none: the file is not there.
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(self, Self::File(path) if !path.exists())
+    }
+
+    /// For messages: the file, or the URL as it is written in the manifest, which holds no secret.
+    fn shown(&self, dir: &Path) -> String {
+        match self {
+            Self::File(path) => path.strip_prefix(dir).unwrap_or(path).display().to_string(),
+            Self::Database(url) => url.clone(),
+        }
+    }
+}
+
+/// Opens the catalog. The second answer is whether there was none before; one that only looks then sees an empty one.
+///
+/// # Errors
+/// Any catalog error; `HK0112` for a secret in its URL without a value.
+pub(super) async fn open(
+    place: &Place,
+    project: &Project,
+    access: Access,
+    clock: &Arc<dyn Clock>,
+    secrets: &dyn SecretSource,
+) -> Result<(Arc<dyn Catalog>, bool)> {
+    match place {
+        Place::File(path) => {
+            let fresh = !path.exists();
+            Ok((open_file(path, access, fresh, clock)?, fresh))
+        }
+        Place::Database(url) => {
+            let secrets = secrets.secrets(&project.catalog_secrets())?;
+            let url = secrets.resolve_text(url)?;
+            let schema = match &project.env {
+                Some(env) => format!("{}-{env}", project.name),
+                None => project.name.to_string(),
+            };
+            let opened = open_database(&url, &schema, access, clock).await;
+            opened.map_err(|e| secrets.redact_error(&e).at("[catalog] url"))
+        }
+    }
+}
+
+fn open_file(path: &Path, access: Access, fresh: bool, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Catalog>> {
+    let broken = |e: CatalogError| {
+        // Without a wait to try again after, it is not a lock.
+        let permanent = matches!(e, CatalogError::Unavailable { retry_after: 0, .. });
+        let error = Error::from(e).at(path.display().to_string());
+        if permanent {
+            error.with_hint("check that you may read and write the file and its folder, and that it is on a local disk")
+        } else {
+            error
+        }
+    };
+    Ok(match access {
+        Access::Read if fresh => Arc::new(hakiri_catalog::memory(clock.clone())),
+        Access::Read => Arc::new(hakiri_catalog::sqlite::open_reader(path, clock.clone()).map_err(broken)?),
+        Access::Write => {
+            make_dir(path.parent().unwrap_or(path))?;
+            Arc::new(hakiri_catalog::sqlite::open(path, clock.clone(), &environment::new_id()?).map_err(broken)?)
+        }
+    })
+}
+
+async fn open_database(
+    _url: &str,
+    _schema: &str,
+    _access: Access,
+    _clock: &Arc<dyn Clock>,
+) -> Result<(Arc<dyn Catalog>, bool)> {
+    Err(Error::new(Code::CatalogUnavailable, "catalogs in PostgreSQL come with the next commits"))
+}
+
+/// The setting that says which store a catalog governs.
+const ROOT: &str = "root";
+
+/// A store's place as the catalog keeps it: relative to the project where it lies inside, so that the folder may move.
+pub(super) fn governed(dir: &Path, location: &str) -> String {
+    let dir = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
+    match Path::new(location).strip_prefix(dir) {
+        Ok(inside) => inside.display().to_string(),
+        Err(_) => location.to_owned(),
+    }
+}
+
+/// Whether the catalog knows its store, which then must be this one (S11). One that never wrote knows none.
+pub(super) async fn same_store(catalog: &dyn Catalog, root: &str) -> Result<bool> {
+    match catalog.get(&Key::setting(ROOT)).await? {
+        Some(Record::Setting(value)) if value.as_str() == Some(root) => Ok(true),
+        Some(Record::Setting(value)) => {
+            let other = value.as_str().unwrap_or("another store");
+            Err(Error::new(Code::StoreOther, format!("the catalog governs {other}, and the manifest names {root}")))
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Makes the catalog govern the store, and remember it.
+pub(super) async fn bind(catalog: &dyn Catalog, store: &Store, root: &str, fresh: Option<&Place>) -> Result<()> {
+    if let Err(e) = store.claim(&catalog.info().await?.id).await {
+        // A catalog made for a store that it does not get is in the way of the right one, unless its marker is there.
+        let lasting = matches!(e.kind(), hakiri_core::error::Kind::Permanent | hakiri_core::error::Kind::Usage);
+        if let Some(Place::File(path)) = fresh.filter(|_| lasting)
+            && matches!(store.get(MARKER).await, Ok(None))
+        {
+            for suffix in ["", "-wal", "-shm"] {
+                let mut name = path.clone().into_os_string();
+                name.push(suffix);
+                let _ = std::fs::remove_file(name);
+            }
+        }
+        return Err(e);
+    }
+    let setting = Record::Setting(root.into());
+    match catalog.append(&setting, Some(&Key::setting(ROOT))).await {
+        // Another process was first: it may have named another store.
+        Err(CatalogError::Conflict(_)) => same_store(catalog, root).await.map(drop),
+        other => Ok(other?),
+    }
+}
+
+/// A store that a catalog governs which is not there: a new one could not write to it, and it is not empty to read.
+pub(super) async fn refuse_orphan(store: &Store, dir: &Path, catalog: &Place, access: Access) -> Result<()> {
+    let marker = match (store.get(MARKER).await, access) {
+        (Ok(marker), _) => marker,
+        // Before the first run the store need not be in reach of those who only look.
+        (Err(_), Access::Read) => None,
+        (Err(e), Access::Write) => return Err(e),
+    };
+    if marker.is_none() {
+        return Ok(());
+    }
+    // No catalog has an empty identity: this only judges, and writes nothing.
+    match store.claim("").await {
+        Err(e) if e.code() == Code::StoreForeign => {
+            let location = store.location();
+            let catalog = catalog.shown(dir);
+            Err(Error::new(
+                Code::StoreForeign,
+                format!("the store {location} is governed by a catalog, and {catalog} is not there"),
+            )
+            .with_hint(format!(
+                "restore the catalog, or use another store; `hakiri query --store {location} \"…\"` reads without it"
+            )))
+        }
+        other => other,
+    }
+}
