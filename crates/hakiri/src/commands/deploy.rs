@@ -75,7 +75,7 @@ pub fn run(global: &GlobalArgs, printer: &Printer, args: &DeployArgs) -> Result<
         (false, _) => format!("{} for Topology {} in {shown}", count(changes.len() as u64, "file"), input.topology()),
     });
     if !args.plan {
-        printer.note(&format!("nothing was deployed; next, on the server in a copy of {shown} (see its README.md):"));
+        printer.note(&format!("nothing was deployed; next, where it is to run ({shown}/README.md says more):"));
         for step in &next {
             printer.note(&format!("  {step}"));
         }

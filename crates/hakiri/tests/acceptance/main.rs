@@ -12,6 +12,7 @@
 )]
 
 mod behaviour;
+mod deploy;
 mod determinism;
 mod files;
 mod hostile;

@@ -213,6 +213,7 @@ impl Target for Compose {
                     "one server runs every pipeline by its schedule.".to_owned()
                 },
             )
+            .with("at_its_place", if folders.is_empty() { "" } else { " and the folder at its place in the project" })
             .with_lines("steps", self.next(input))
             .with("image", &s.image)
             .with(

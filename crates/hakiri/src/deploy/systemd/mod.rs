@@ -23,6 +23,9 @@ const UNIT_LIMIT: usize = 63;
 /// What the unit does not see, or sees as an empty place of its own.
 const HIDDEN: [&str; 8] = ["/home", "/root", "/run", "/tmp", "/var/tmp", "/dev", "/proc", "/sys"];
 
+/// What the README says where pipelines read files of the project's folder.
+const LOCAL_FILES: &str = "Pipelines read local files: copy those of the project's folder into this one as well.\n";
+
 /// The target.
 #[derive(Debug)]
 pub struct Systemd;
@@ -192,6 +195,10 @@ impl Target for Systemd {
                     "one server runs every pipeline by its schedule. Install it on one server only."
                 },
             )
+            .with_lines(
+                "local_files",
+                if input.local_files().is_empty() { Vec::new() } else { vec![LOCAL_FILES.to_owned()] },
+            )
             .with_lines("steps", self.next(input))
             .with("name", &s.name)
             .with("user", &s.user)
@@ -238,11 +245,11 @@ impl Target for Systemd {
             input.local_files().into_iter().filter_map(|(_, path)| Some(*inside(path)?.first()?)).collect();
         folders.sort_unstable();
         folders.dedup();
+        // Copied from the project beside the other files. A pattern at its top is left to the shell: it is the one that
+        // the pipeline reads.
         for folder in folders {
-            // A pattern at the top is the reader's to expand: it is the same one that the pipeline reads.
             let what = if folder.contains(['*', '?', '[']) { folder.to_owned() } else { shell(folder) };
-            let here = input.project_from_files.map_or_else(String::new, |p| format!("{p}/"));
-            steps.push(format!("cp -R {here}{what} {dir}/"));
+            steps.push(format!("cp -R {what} {dir}/"));
         }
         if !s.needed.is_empty() {
             steps.push(format!("install -D -m 0600 secrets.env {}", s.secrets_path()));
