@@ -2,7 +2,7 @@
 //!
 //! `docs/errors/` holds one page per code, generated from this table; a test fails when a page is stale.
 //! Ranges: 00 general and usage, 01 manifest, 02 catalog, 03 store, 04 any source, 05 HTTP, 06 files, 07 types and
-//! schemas, 08 queries and transforms, 09 runs, 12 deployment.
+//! schemas, 08 queries and transforms, 09 runs, 10 PostgreSQL, 11 serving, 12 deployment.
 
 use std::fmt;
 
@@ -156,6 +156,25 @@ codes! {
     MergeChanged "HK0909" Usage, "the table's rows are kept in another way", "The mode, the primary key or the cursor column differs from the one that the stored rows were written with; the two cannot be merged.", "run `hakiri run --full` for the pipeline or `hakiri state reset` for the table, or put the setting back";
     RunCancelled "HK0910" Permanent, "the run was cancelled", "Someone ended the run with `hakiri cancel`. Nothing of it was committed and its tables keep their cursors.", "nothing to do: the next run reads what this one would have read";
     PipelinePaused "HK0911" Usage, "the pipeline is paused", "Someone stopped the pipeline with `hakiri pause`; no new run starts until it is resumed.", "run `hakiri resume` for the pipeline";
+
+    // 10 PostgreSQL
+    PostgresUnreachable "HK1001" Transient, "the PostgreSQL server cannot be reached", "The name is not known, nothing listens there, the server is starting or stopping, or the connection ended.", "check host, port and network, and that the server runs";
+    PostgresTls "HK1002" Permanent, "the connection to PostgreSQL cannot be encrypted or verified", "The server has no TLS, or its certificate is not one that the URL's `sslmode` accepts.", "name the server's certificate authority with `sslrootcert=FILE` in the URL, or choose another `sslmode`";
+    PostgresAuth "HK1003" AuthExpired, "PostgreSQL refused the credentials", "The user or the password is wrong, or the server does not let this user in from here.", "check the user and the password of the URL, and the server's pg_hba.conf";
+    PostgresDenied "HK1004" Permanent, "a right is missing in PostgreSQL", "The user may not use the object that the message names, or the session is read-only.", "have the owner of the object GRANT what is missing";
+    PostgresMissing "HK1005" Permanent, "PostgreSQL has no such object", "The database, schema, table, column or function does not exist, or is outside of the user's search path.", "check the name; names are case-sensitive where they were created in quotes";
+    PostgresUrl "HK1006" Usage, "the URL of a PostgreSQL database is wrong", "It is not of the form that Hakiri reads.", "write it as postgres://user:password@host:5432/database?sslmode=verify-full";
+    PostgresOld "HK1007" Permanent, "the PostgreSQL server is too old", "Hakiri needs PostgreSQL 12 or newer.", "use a newer server";
+    PostgresEnded "HK1008" Transient, "PostgreSQL ended the statement", "The server ran out of a resource, waited too long for a lock, met a deadlock, or cancelled the statement.", "try again; if it stays, look at the server's load, limits and time-outs";
+    PostgresValue "HK1009" Permanent, "PostgreSQL refused a value", "A value does not fit a type or a constraint. The server's message may quote the value and is not shown.", "see the server's log for the message";
+    PostgresRefused "HK1010" Permanent, "PostgreSQL refused the statement", "The server does not carry out this statement.", "read the message and the SQLSTATE";
+    PostgresProtocol "HK1011" Permanent, "the answer is not PostgreSQL's", "Something else than a PostgreSQL server answers there, or it speaks another dialect of the protocol.", "check host and port; a proxy in between must pass the PostgreSQL protocol unchanged";
+
+    // 11 serving
+    ServeOpen "HK1110" Usage, "the server would be open to others", "The address to listen on can be reached from other machines, and there is no token that says who may look.", "set HAKIRI_TOKEN to a secret of at least 16 characters, or listen on 127.0.0.1";
+    ServeToken "HK1111" Usage, "the token is too short", "A token that can be guessed protects nothing.", "set HAKIRI_TOKEN to at least 16 characters, such as the output of `openssl rand -hex 24`";
+    ServeListen "HK1112" Usage, "the address cannot be listened on", "Another program uses the port, or the address is not one of this machine.", "stop the other program, or choose another address";
+    ServeProbe "HK1113" Permanent, "the server does not answer as healthy", "Nothing listens on the address, or what listens there did not answer `/healthz` with 200 in time.", "start `hakiri serve`, or correct the address";
 
     // 12 deployment
     DeployTarget "HK1201" Usage, "there is no generator for this target", "Hakiri generates files for the targets that `hakiri deploy --help` lists. It runs on any Linux machine, so that every other cloud is one server (Topology 2) or several (Topology 2.5) there.", "use `hakiri deploy systemd` or `hakiri deploy compose` on machines of that cloud";

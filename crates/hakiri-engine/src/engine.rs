@@ -4,9 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use hakiri_core::catalog::{Catalog, Head, Key, Record};
+use hakiri_core::catalog::{Catalog, Head, Key, Record, RunReport};
 use hakiri_core::codes::Code;
-use hakiri_core::id::{PipelineId, TableName};
+use hakiri_core::id::{PipelineId, RunId, TableName};
 use hakiri_core::secret::Secrets;
 use hakiri_core::source::{Cancel, Connectors, Progress, SourceContext};
 use hakiri_core::spec::{PipelineSpec, Project};
@@ -37,6 +37,16 @@ pub trait Events: Send + Sync + fmt::Debug {
     fn note(&self, _text: &str) {}
     /// A step ended.
     fn step_ended(&self, _step: u32) {}
+    /// A run was planned, or an unfinished one was taken up; so many of its steps are open.
+    fn run_taken_up(&self, _pipeline: &PipelineId, _run: &RunId, _open: usize) {}
+    /// A run ended, and the catalog has it.
+    fn run_ended(&self, _report: &RunReport) {}
+    /// Another run holds the pipeline's lease.
+    fn held(&self, _pipeline: &PipelineId, _seconds: u64) {}
+    /// An attempt at a step ended with an error. It is tried again after some seconds, or (none) failed for good.
+    fn step_failed(&self, _pipeline: &PipelineId, _name: &str, _error: &Error, _again_in: Option<u64>) {}
+    /// A step was taken over from a worker that went silent, for the so-many-th time.
+    fn step_died(&self, _pipeline: &PipelineId, _name: &str, _deaths: u32) {}
 }
 
 /// Nobody watches.

@@ -169,7 +169,6 @@ impl Bench {
         let engine = Engine {
             project: Arc::new(project),
             catalog: Arc::new(hakiri_catalog::memory(clock.clone())),
-            notify: None,
             store: Arc::new(Store::local(&dir.path().join("store"), "test").unwrap()),
             connectors: Arc::new(Only(source.clone())),
             transforms: Arc::new(Without),

@@ -45,6 +45,18 @@ pub struct GlobalArgs {
     /// Worker threads, 1 to 256 [default: one per core]
     #[arg(long, global = true, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=256))]
     pub threads: Option<usize>,
+    /// Also log to stderr, in this format [default: text for `serve`, no log for the others; HAKIRI_LOG filters]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// Formats of the log on stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// One object a line
+    Json,
 }
 
 /// What to do.
@@ -75,7 +87,7 @@ pub enum Command {
     /// Start no new runs of pipelines by schedule; a run under way goes on
     #[command(after_help = "Example:\n  hakiri pause shop")]
     Pause(PipelinesArgs),
-    /// Let paused pipelines run again; ticks that were missed are caught up as `catch_up` says
+    /// Let paused pipelines run again; `catch_up` says what becomes of missed ticks
     #[command(after_help = "Example:\n  hakiri resume shop")]
     Resume(PipelinesArgs),
     /// End a pipeline's unfinished run without committing anything of it
@@ -92,9 +104,19 @@ pub enum Command {
     /// Show a table's columns, or the JSON Schema of the manifest
     #[command(after_help = "Examples:\n  hakiri schema shop_orders\n  hakiri schema --manifest > hakiri.schema.json")]
     Schema(SchemaArgs),
+    /// Show what each pipeline is doing and what is wrong
+    #[command(
+        after_help = "Examples:\n  hakiri status\n  hakiri status shop --json\n  hakiri status --exit-code || notify-someone\n  hakiri status --probe 127.0.0.1:8320"
+    )]
+    Status(StatusArgs),
     /// List past and unfinished runs
-    #[command(after_help = "Example:\n  hakiri runs shop --limit 5")]
+    #[command(after_help = "Examples:\n  hakiri runs shop --limit 5\n  hakiri runs --follow")]
     Runs(RunsArgs),
+    /// Show what was logged
+    #[command(
+        after_help = "Examples:\n  hakiri logs --level warn\n  hakiri logs shop --follow\n  hakiri logs --run run-01HF7YAT000EHSQYTMAS6Z17BF --json\n\nWith --json one object a line. The log is .hakiri/log/: at most 8 files of 4 MiB."
+    )]
+    Logs(LogsArgs),
     /// Show or set how far tables have been read
     #[command(
         subcommand,
@@ -257,6 +279,19 @@ pub struct SchemaArgs {
     pub manifest: bool,
 }
 
+/// `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Only these pipelines
+    pub pipelines: Vec<String>,
+    /// Exit with 1 when a pipeline failed or is late
+    #[arg(long)]
+    pub exit_code: bool,
+    /// Only ask whether a server on this address is alive (for the health checks of containers)
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["pipelines", "exit_code"])]
+    pub probe: Option<std::net::SocketAddr>,
+}
+
 /// `runs`.
 #[derive(Debug, Args)]
 pub struct RunsArgs {
@@ -265,6 +300,41 @@ pub struct RunsArgs {
     /// At most this many of each
     #[arg(long, default_value_t = 20)]
     pub limit: usize,
+    /// Then print each run that is new or changed, until Ctrl-C; with --json one object a line
+    #[arg(long, short)]
+    pub follow: bool,
+}
+
+/// `logs`.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// Only what concerns these pipelines
+    pub pipelines: Vec<String>,
+    /// Only what concerns this run
+    #[arg(long, value_name = "ID")]
+    pub run: Option<String>,
+    /// At most this many lines, the newest
+    #[arg(long, default_value_t = 200)]
+    pub limit: usize,
+    /// Only what is at least this bad
+    #[arg(long, value_enum, default_value_t = Level::Debug)]
+    pub level: Level,
+    /// Then print what is added, until Ctrl-C
+    #[arg(long, short)]
+    pub follow: bool,
+}
+
+/// How bad a line of the log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Level {
+    /// For finding a defect
+    Debug,
+    /// What happened
+    Info,
+    /// What may pass
+    Warn,
+    /// What failed
+    Error,
 }
 
 /// `state`.

@@ -13,9 +13,9 @@ use hakiri_core::time::{Clock, Instant};
 use hakiri_core::{Error, Result};
 use hakiri_engine::engine::SecretSource;
 
-/// The wall clock.
+/// The wall clock: for logs, which are about this machine. Everything else takes [`clock`].
 #[derive(Debug)]
-struct SystemClock;
+pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Instant {

@@ -10,12 +10,14 @@ mod deploy;
 mod environment;
 mod exit;
 mod lock;
+mod logging;
 mod notify;
 mod printer;
 mod progress;
 mod project;
 mod serve;
 mod signals;
+mod status;
 mod world;
 
 use std::process::ExitCode;
@@ -29,6 +31,12 @@ fn main() -> ExitCode {
         Err(code) => return code.into(),
     };
     let printer = printer::Printer::new(&args.global);
+    let serving = matches!(args.command, cli::Command::Serve(_));
+    let logged = logging::init(logging::Settings { format: args.global.log_format, serving, colour: printer.colour });
+    if let Err(e) = logged {
+        printer.error(&e);
+        return exit::Exit::of(&e).into();
+    }
     let threads = args.global.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads.max(1)).enable_all().build();
     let exit = match runtime {

@@ -20,6 +20,8 @@ pub struct Printer {
     pub terminal: bool,
     /// Whether stderr may be coloured.
     pub colour: bool,
+    /// Whether stdout may be coloured.
+    pub colour_data: bool,
     quiet: bool,
     /// Raised when data was lost on its way to stdout. Clones share it.
     lost: Arc<AtomicBool>,
@@ -33,6 +35,7 @@ impl Printer {
             json: args.json,
             terminal: terminal && !args.quiet,
             colour: environment::colours(terminal),
+            colour_data: environment::colours(std::io::stdout().is_terminal()),
             quiet: args.quiet,
             lost: Arc::default(),
         }
@@ -104,6 +107,15 @@ impl Printer {
 
     /// Text in a colour (an SGR code), where colours are wanted.
     pub fn paint(&self, text: &str, sgr: &str) -> String {
-        if self.colour { format!("\u{1b}[{sgr}m{text}\u{1b}[0m") } else { text.to_owned() }
+        painted(text, sgr, self.colour)
     }
+
+    /// As [`Self::paint`], for stdout.
+    pub fn paint_data(&self, text: &str, sgr: &str) -> String {
+        painted(text, sgr, self.colour_data)
+    }
+}
+
+fn painted(text: &str, sgr: &str, colour: bool) -> String {
+    if colour { format!("\u{1b}[{sgr}m{text}\u{1b}[0m") } else { text.to_owned() }
 }

@@ -98,8 +98,8 @@ pub struct NotifySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub events: Option<Vec<NotifyEvent>>,
-    /// How long after its tick a run that has not ended is late, such as `30m`. Default: a period of its schedule, and at
-    /// least five minutes.
+    /// How long after its tick a run that has not ended is late, such as `30m`. Default: two periods of its schedule, and at
+    /// least two minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late_after: Option<String>,
     /// Whether the webhook may be on a loopback or private address.

@@ -10,6 +10,7 @@ use hakiri_core::plan::Plan;
 use hakiri_core::spec::PipelineSpec;
 use hakiri_core::time::{Instant, Tick};
 use hakiri_core::{Error, Result};
+use tracing::Instrument as _;
 
 use super::{load_plan, load_run, load_step};
 use crate::Engine;
@@ -34,6 +35,15 @@ impl Engine {
     /// Any catalog, store or source error; the lease is released then. `HK0002` for a tick in the future: what changes
     /// between now and then would belong to no run's window.
     pub async fn begin(&self, request: &BeginRequest) -> Result<AfterBegin> {
+        let span = tracing::info_span!("begin", pipeline = %request.pipeline);
+        let answer = self.begin_inside(request).instrument(span).await;
+        if let Ok(AfterBegin::Wait { seconds }) = &answer {
+            self.events.held(&request.pipeline, *seconds);
+        }
+        answer
+    }
+
+    async fn begin_inside(&self, request: &BeginRequest) -> Result<AfterBegin> {
         let spec = self.pipeline(&request.pipeline)?;
         self.refuse_future(request)?;
         match self.apply_moves_into(&request.pipeline).await {
@@ -119,6 +129,7 @@ impl Engine {
             }
         }
         let (run, epoch) = (plan.run.clone(), lease.epoch);
+        self.events.run_taken_up(&plan.pipeline, &run, open.len());
         Ok(if open.is_empty() {
             AfterBegin::Commit { run, epoch }
         } else {

@@ -17,6 +17,7 @@ use hakiri_core::plan::{Plan, PlannedTable};
 use hakiri_core::schema::{Schema, SchemaVersion, join_schemas};
 use hakiri_core::step::{StepResult, StepStatus, TableResult};
 use hakiri_core::{Error, Result, layout};
+use tracing::Instrument as _;
 
 use super::{load_plan, load_run, load_step};
 use crate::Engine;
@@ -37,6 +38,11 @@ impl Engine {
     /// # Errors
     /// Any catalog or store error; `HK0201` while a step is still open.
     pub async fn commit(&self, request: &CommitRequest) -> Result<AfterCommit> {
+        let span = tracing::info_span!("commit", pipeline = %request.pipeline, run = %request.run);
+        self.commit_inside(request).instrument(span).await
+    }
+
+    async fn commit_inside(&self, request: &CommitRequest) -> Result<AfterCommit> {
         if let Some(record) = load_run(&*self.catalog, &request.pipeline, &request.run).await?
             && record.report.status != RunStatus::Running
         {
@@ -96,6 +102,9 @@ impl Engine {
                 new_generation: plan.full,
             })
             .await?;
+        if let Some(record) = &committed.run {
+            self.events.run_ended(&record.report);
+        }
         // A full run repairs what it reaches; what it does not reach must not hide that, nor what is no longer read.
         let planned: Vec<&TableName> = distinct_tables(&plan).into_iter().map(|t| &t.table).collect();
         let lost = |name: &TableName, table: &TableHead| plan.full || table.anew || !planned.contains(&name);

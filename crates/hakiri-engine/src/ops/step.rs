@@ -10,6 +10,7 @@ use hakiri_core::source::Cancel;
 use hakiri_core::step::{StepRecord, StepStatus};
 use hakiri_core::time::Instant;
 use hakiri_core::{Error, Result, layout};
+use tracing::Instrument as _;
 
 use super::{load_plan, load_run};
 use crate::Engine;
@@ -38,18 +39,29 @@ impl Engine {
         let record = match claim {
             Claim::Final(record) => return Ok(answer(record)),
             Claim::Later { until } => return Ok(AfterStep::Wait { seconds: self.wait_until(until) }),
-            Claim::Yours { record, .. } => record,
+            Claim::Yours { record, died } => {
+                if died {
+                    self.events.step_died(&plan.pipeline, &step.name, record.deaths);
+                }
+                record
+            }
         };
         if let Some(error) = after_death(&record) {
             let failed = StepRecord { status: StepStatus::Failed { failure: error.to_failure() }, ..record };
             return Ok(answer(self.report(&plan, request.epoch, failed).await?));
         }
 
+        let span = tracing::info_span!("step", pipeline = %plan.pipeline, run = %plan.run, step = %step.name);
+        self.attempt(&plan, step, request.epoch, record).instrument(span).await
+    }
+
+    /// One attempt at a claimed step.
+    async fn attempt(&self, plan: &Plan, step: &PlannedStep, epoch: u64, record: StepRecord) -> Result<AfterStep> {
         self.events.step_started(&plan.pipeline, step.index, &step.name);
         let cancel = Cancel::default();
         let outcome = {
-            let work = read_step(self, &plan, step, cancel.clone());
-            let guard = self.keep_alive(&plan, request.epoch, &record, &cancel);
+            let work = read_step(self, plan, step, cancel.clone());
+            let guard = self.keep_alive(plan, epoch, &record, &cancel);
             tokio::pin!(work, guard);
             tokio::select! {
                 result = &mut work => result,
@@ -57,7 +69,7 @@ impl Engine {
             }
         };
         self.events.step_ended(step.index);
-        self.finish(&plan, step, request.epoch, record, outcome).await
+        self.finish(plan, step, epoch, record, outcome).await
     }
 
     /// Records what came of an attempt.
@@ -87,6 +99,9 @@ impl Engine {
                 let stored = self.report(plan, epoch, record).await?;
                 if e.kind() == Kind::Interrupted {
                     return Err(e);
+                }
+                if e.kind() != Kind::Interrupted {
+                    self.events.step_failed(&plan.pipeline, &step.name, &e, wait);
                 }
                 match wait {
                     Some(seconds) if !stored.status.is_final() => {

@@ -9,6 +9,7 @@ pub mod deploy;
 pub mod drop;
 pub mod gc;
 pub mod init;
+pub mod logs;
 pub mod pause;
 pub mod plan;
 pub mod query;
@@ -17,6 +18,7 @@ pub mod runs;
 pub mod schema;
 pub mod serve;
 pub mod state;
+pub mod status;
 pub mod tables;
 
 use std::sync::Arc;
@@ -52,7 +54,9 @@ pub async fn dispatch(cli: Cli, printer: &Printer) -> Result<Exit> {
         Command::Query(args) => query::run(global, printer, &args).await,
         Command::Tables => tables::run(global, printer).await,
         Command::Schema(args) => schema::run(global, printer, &args).await,
+        Command::Status(args) => status::run(global, printer, &args).await,
         Command::Runs(args) => runs::run(global, printer, &args).await,
+        Command::Logs(args) => logs::run(global, printer, &args).await,
         Command::State(args) => state::run(global, printer, &args).await,
         Command::Drop(args) => drop::run(global, printer, &args).await,
         Command::Compact(args) => compact::run(global, printer, &args).await,
@@ -108,6 +112,14 @@ async fn open_to_write(
 /// `1 row`, `2 rows`.
 pub fn count(n: u64, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{} {what}s", indicatif::HumanCount(n)) }
+}
+
+/// Whether the user asked to end within so long.
+async fn interrupted_within(millis: u64) -> bool {
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => true,
+        () = tokio::time::sleep(std::time::Duration::from_millis(millis)) => false,
+    }
 }
 
 /// Asks a question on the terminal; without one, the answer is no.

@@ -17,6 +17,8 @@ use super::{count, open_to_write};
 use crate::cli::{GlobalArgs, RunArgs};
 use crate::exit::Exit;
 use crate::lock::PipelineLock;
+use crate::logging;
+use crate::logging::events::{Fan, Recorder};
 use crate::printer::Printer;
 use crate::progress::Bars;
 use crate::signals::{Signals, end_at_once};
@@ -40,11 +42,12 @@ struct PipelineError {
 pub async fn run(global: &GlobalArgs, printer: &Printer, args: &RunArgs) -> Result<Exit> {
     let cancel = Cancel::default();
     stop_on_signal(cancel.clone(), printer.clone());
-    let bars: Arc<dyn Events> = Arc::new(Bars::new(printer));
-    let mut world = match open_to_write(global, printer, bars, cancel).await? {
+    let events: Arc<dyn Events> = Arc::new(Fan(vec![Arc::new(Bars::new(printer)), Arc::new(Recorder)]));
+    let mut world = match open_to_write(global, printer, events, cancel).await? {
         Ok(world) => world,
         Err(exit) => return Ok(exit),
     };
+    logging::to_files(&world.state_dir, &world.engine.project, &*world.engine.secrets);
     world.engine.settings.batch_rows = args.batch_rows.max(1);
     let pipelines = world.pipelines(&args.pipelines)?;
     if pipelines.is_empty() {
@@ -68,6 +71,7 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &RunArgs) -> Resu
                 output.runs.extend(reports);
             }
             Err(e) => {
+                logging::events::failed(&pipeline, &e);
                 let interrupted = Exit::of(&e) == Exit::Interrupted;
                 printer.failure(&printer.render(&e.to_failure()));
                 exits.push(Exit::of(&e));

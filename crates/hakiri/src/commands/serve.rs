@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use hakiri_core::Result;
+use hakiri_core::secret::Secret;
 use hakiri_core::source::Cancel;
-use hakiri_engine::engine::Silent;
 
 use super::load;
 use crate::cli::{GlobalArgs, ServeArgs};
+use crate::environment;
 use crate::exit::Exit;
+use crate::logging;
+use crate::logging::events::{Fan, Recorder};
 use crate::printer::Printer;
+use crate::serve::http::metrics::Metrics;
 use crate::serve::{self, Options};
 use crate::world::{Access, World};
 
@@ -19,14 +23,18 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &ServeArgs) -> Re
         Ok(loaded) => loaded,
         Err(exit) => return Ok(exit),
     };
-    let mut world = World::open(global, &loaded, Access::Write, Arc::new(Silent), Cancel::default()).await?;
+    let metrics = Arc::new(Metrics::new(environment::clock().now()));
+    let events = Arc::new(Fan(vec![Arc::new(Recorder), metrics.clone()]));
+    let mut world = World::open(global, &loaded, Access::Write, events, Cancel::default()).await?;
+    logging::to_files(&world.state_dir, &world.engine.project, &*world.engine.secrets);
     let settings = &mut world.engine.settings;
     settings.memory /= args.workers;
     settings.lease_ttl_ms = i64::try_from(args.lease.as_millis()).unwrap_or(i64::MAX);
     for line in world.engine.apply_moves().await? {
         printer.note(&line);
     }
-    let options = Options { slots: args.workers, grace: args.grace };
-    serve::serve(global, printer, world, &loaded.dir, &options).await?;
+    let token = environment::variable("HAKIRI_TOKEN").map(Secret::new);
+    let options = Options { listen: args.listen, token, metrics, slots: args.workers, grace: args.grace };
+    serve::serve(global, printer, world, &loaded.dir, options).await?;
     Ok(Exit::Done)
 }

@@ -8,13 +8,11 @@ use hakiri_core::catalog::{Head, RunReport, RunStatus};
 use hakiri_core::error::Failure;
 use hakiri_core::hash::Hash;
 use hakiri_core::id::PipelineId;
-use hakiri_core::schedule::Schedule;
-use hakiri_core::spec::{CatchUp, NotifyEvent, Project};
-use hakiri_core::time::{Instant, Tick};
+use hakiri_core::spec::{NotifyEvent, Project};
+use hakiri_core::time::Instant;
 use serde_json::{Value, json};
 
-/// Nothing is late by less than this unless the manifest says so, in milliseconds.
-const LATE_AT_LEAST_MS: i64 = 5 * 60_000;
+use crate::status::decide::Overdue;
 
 /// Something to tell.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,12 +90,9 @@ impl Subject<'_> {
     }
 
     /// The event of a tick that has long been due and has no run that ended.
-    pub fn of_lateness(&self, head: &Head, schedule: &Schedule, now: Instant, after: Option<i64>) -> Option<Event> {
-        if head.paused.is_some() {
-            return None;
-        }
-        let tick = late(schedule, head.last_tick, now, after)?;
-        let data = json!({ "tick": tick, "seconds": (now.millis() - tick.millis()) / 1000 });
+    pub fn of_lateness(&self, head: &Head, overdue: Overdue, now: Instant) -> Option<Event> {
+        let tick = overdue.since.filter(|_| overdue.late && head.paused.is_none())?;
+        let data = json!({ "tick": tick, "seconds": overdue.millis / 1000 });
         Some(self.event(NotifyEvent::Late, &tick.to_string(), now, data))
     }
 
@@ -111,16 +106,6 @@ impl Subject<'_> {
     pub fn of_end_of_trouble(&self, since: Instant, now: Instant) -> Event {
         self.event(NotifyEvent::Recovered, &format!("plan@{since}"), now, json!({ "planned": true, "since": since }))
     }
-}
-
-/// The oldest tick that should have been done by now, if it is late.
-pub fn late(schedule: &Schedule, last: Option<Tick>, now: Instant, after: Option<i64>) -> Option<Tick> {
-    let tick = schedule.due(last, now, CatchUp::Each).next()?;
-    let after = after.unwrap_or_else(|| {
-        let period = schedule.next_after(tick).map_or(0, |next| next.millis() - tick.millis());
-        period.max(LATE_AT_LEAST_MS)
-    });
-    (now.millis() - tick.millis() > after).then_some(tick)
 }
 
 /// As the manifest spells it.
@@ -227,19 +212,5 @@ mod tests {
         let id = |n| subject.of_runs(&[report(n, RunStatus::Failed, None)], true)[0].id.clone();
         assert_eq!(id(1), id(1));
         assert_ne!(id(1), id(2));
-    }
-
-    #[test]
-    fn a_tick_is_late_after_a_period_and_at_least_five_minutes() {
-        let at = |minutes: i64| Instant::from_millis(minutes * 60_000);
-        let hourly = Schedule::parse("every 1h").unwrap();
-        assert_eq!(late(&hourly, Some(at(60)), at(120), None), None, "due just now");
-        assert_eq!(late(&hourly, Some(at(60)), at(180), None), None);
-        assert_eq!(late(&hourly, Some(at(60)), at(181), None), Some(at(120)));
-        let minutely = Schedule::parse("every 1m").unwrap();
-        assert_eq!(late(&minutely, Some(at(60)), at(66), None), None);
-        assert_eq!(late(&minutely, Some(at(60)), at(67), None), Some(at(61)));
-        assert_eq!(late(&minutely, Some(at(60)), at(63), Some(90_000)), Some(at(61)));
-        assert_eq!(late(&minutely, Some(at(66)), at(66), None), None, "nothing is due");
     }
 }

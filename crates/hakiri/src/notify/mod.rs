@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hakiri_connect::http::post::Poster;
-use hakiri_core::catalog::{CatalogError, Key, Kind, PageRequest, Record, RunReport};
+use hakiri_core::catalog::{CatalogError, Key, Kind, PageRequest, Record, RunReport, RunStatus};
 use hakiri_core::codes::Code;
 use hakiri_core::id::PipelineId;
 use hakiri_core::schedule::parse_duration;
@@ -27,6 +27,7 @@ use tokio::sync::mpsc;
 
 use self::events::{Event, Subject, kind_name};
 use crate::serve::live::{Live, Trouble};
+use crate::status::decide::overdue;
 
 /// How many of a pipeline's runs are looked at.
 const LOOK_BACK: usize = 50;
@@ -101,10 +102,12 @@ impl Notifier {
         let mut events = Vec::new();
         let (reports, whole) = reports(engine, pipeline).await?;
         events.extend(subject.of_runs(&reports, whole));
-        if let Some(schedule) = engine.pipeline(pipeline)?.schedule()? {
-            let after = notify.late_after.as_deref().map(parse_duration).transpose()?;
-            events.extend(subject.of_lateness(&engine.head(pipeline).await?, &schedule, now, after));
-        }
+        let head = engine.head(pipeline).await?;
+        let schedule = engine.pipeline(pipeline)?.schedule()?;
+        let allowed = notify.late_after.as_deref().map(parse_duration).transpose()?;
+        let first = reports.iter().find(|r| r.status == RunStatus::Running).map(|r| r.tick);
+        let overdue = overdue(schedule.as_ref(), head.last_tick, first, now, allowed);
+        events.extend(subject.of_lateness(&head, overdue, now));
         self.heed_trouble(subject, now);
         events.extend(self.pending.iter().filter(|(of, _)| of == pipeline).map(|(_, event)| event.clone()));
         let wanted = |event: &Event| notify.events.as_ref().is_none_or(|kinds| kinds.contains(&event.kind));

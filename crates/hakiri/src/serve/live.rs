@@ -2,16 +2,16 @@
 //! the webhook, which read it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use hakiri_core::catalog::RunReport;
 use hakiri_core::error::Failure;
 use hakiri_core::id::PipelineId;
 use hakiri_core::source::Cancel;
 use hakiri_core::spec::Project;
 use hakiri_core::time::Instant;
 use hakiri_engine::Engine;
+
+use super::http::{self, Host};
 
 /// What a process knows of one pipeline.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,30 +35,12 @@ pub struct Trouble {
     pub times: u32,
 }
 
-/// Counters since the process started.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Times that a pipeline was woken.
-    pub wakes: AtomicU64,
-    /// Times that another run held the lease.
-    pub held: AtomicU64,
-    /// Times that an operation failed.
-    pub failures: AtomicU64,
-    /// Times that the manifest was taken up anew.
-    pub reloads: AtomicU64,
-}
-
 /// The shared state of a serving process.
 #[derive(Debug)]
 pub struct Live {
     engine: RwLock<Arc<Engine>>,
     pipelines: RwLock<BTreeMap<PipelineId, Pipeline>>,
     manifest: RwLock<Option<Failure>>,
-    reports: RwLock<Vec<RunReport>>,
-    /// Counters.
-    pub counters: Counters,
-    /// When the process started.
-    pub started: Instant,
     /// Raised when the process is to end: nothing new is started.
     pub drain: Cancel,
 }
@@ -75,16 +57,8 @@ fn write<T, A>(lock: &RwLock<T>, change: impl FnOnce(&mut T) -> A) -> A {
 impl Live {
     /// Of a process that starts now.
     pub fn new(engine: Engine) -> Self {
-        let (started, drain) = (engine.clock.now(), engine.drain.clone());
-        Self {
-            engine: RwLock::new(Arc::new(engine)),
-            pipelines: RwLock::default(),
-            manifest: RwLock::default(),
-            reports: RwLock::default(),
-            counters: Counters::default(),
-            started,
-            drain,
-        }
+        let drain = engine.drain.clone();
+        Self { engine: RwLock::new(Arc::new(engine)), pipelines: RwLock::default(), manifest: RwLock::default(), drain }
     }
 
     /// The engine with the manifest that is in force.
@@ -97,12 +71,6 @@ impl Live {
         let engine = Engine { project, ..(*self.engine()).clone() };
         write(&self.engine, |e| *e = Arc::new(engine));
         write(&self.manifest, |m| *m = None);
-        self.counters.reloads.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Why the manifest on disk is not in force, if it is not.
-    pub fn manifest_trouble(&self) -> Option<Failure> {
-        read(&self.manifest)
     }
 
     /// Says that the manifest on disk cannot be taken up.
@@ -124,18 +92,22 @@ impl Live {
     pub fn keep_only(&self, known: impl Fn(&PipelineId) -> bool) {
         write(&self.pipelines, |all| all.retain(|id, _| known(id)));
     }
+}
 
-    /// Keeps the reports of runs for whoever counts them; the oldest are dropped beyond a thousand.
-    pub fn committed(&self, reports: &[RunReport]) {
-        write(&self.reports, |all| {
-            all.extend(reports.iter().cloned());
-            let excess = all.len().saturating_sub(1_000);
-            all.drain(..excess);
-        });
+impl Host for Live {
+    fn engine(&self) -> Arc<Engine> {
+        Live::engine(self)
     }
 
-    /// Takes the reports that came since the last call.
-    pub fn take_reports(&self) -> Vec<RunReport> {
-        write(&self.reports, std::mem::take)
+    fn stopping(&self) -> bool {
+        self.drain.is_cancelled()
+    }
+
+    fn troubles(&self) -> Vec<http::Trouble> {
+        let manifest = read(&self.manifest).map(|failure| http::Trouble { pipeline: None, failure });
+        let of_pipelines = read(&self.pipelines).into_iter().filter_map(|(pipeline, known)| {
+            Some(http::Trouble { pipeline: Some(pipeline), failure: known.trouble?.failure })
+        });
+        manifest.into_iter().chain(of_pipelines).collect()
     }
 }

@@ -11,29 +11,42 @@
 //! Servers do not know of each other. They meet in the catalog, where a lease with an epoch says whose run counts (C3),
 //! so that adding one, losing one or pausing one needs no configuration.
 
+pub mod http;
 pub mod live;
 mod reload;
 mod scheduler;
 pub mod wake;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hakiri_core::Result;
 use hakiri_core::id::PipelineId;
+use hakiri_core::secret::Secret;
 use tokio::sync::{Notify, mpsc};
 
+use self::http::HttpState;
+use self::http::listen;
+use self::http::metrics::Metrics;
 use self::live::Live;
 use self::scheduler::Scheduler;
 use crate::cli::GlobalArgs;
+use crate::commands::count;
 use crate::notify::Notifier;
 use crate::printer::Printer;
 use crate::world::World;
 
 /// What a serving process is told on its command line.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Options {
+    /// Where the page listens.
+    pub listen: SocketAddr,
+    /// What requests must bring, if others can reach the address.
+    pub token: Option<Secret>,
+    /// What is counted for `/metrics`; the engine's events go there as well.
+    pub metrics: Arc<Metrics>,
     /// How many pipelines it works on at once.
     pub slots: usize,
     /// How long what was started may go on after the process was asked to end.
@@ -46,9 +59,20 @@ const LAST_MOMENT: Duration = Duration::from_secs(5);
 /// Serves until the process is asked to end.
 ///
 /// # Errors
-/// `HK0005` when the system gives no signals.
-pub async fn serve(args: &GlobalArgs, printer: &Printer, world: World, dir: &Path, options: &Options) -> Result<()> {
+/// `HK1110` to `HK1112` when it cannot listen; `HK0005` when the system gives no signals.
+pub async fn serve(args: &GlobalArgs, printer: &Printer, world: World, dir: &Path, options: Options) -> Result<()> {
+    let (listener, listening) = listen::bind(options.listen, options.token.as_ref()).await?;
     let live = Arc::new(Live::new(world.engine));
+    let state = HttpState::new(live.clone(), options.metrics, options.token, listening);
+    let address = SocketAddr::new(options.listen.ip(), listening.port);
+    // The page goes last: while the process ends it says so, and that it is not ready.
+    let page = tokio::spawn(listen::serve(listener, http::router(Arc::new(state)), std::future::pending()));
+    let pipelines = live.engine().project.pipelines.len();
+    printer.note(&format!(
+        "serving on http://{address}/, {} at once of {}",
+        options.slots,
+        count(pipelines as u64, "pipeline")
+    ));
     let reloaded = Arc::new(Notify::new());
     let (committed, heard) = mpsc::unbounded_channel::<PipelineId>();
     let notifier = tokio::spawn(Notifier::new(live.clone()).run(heard));
@@ -66,6 +90,7 @@ pub async fn serve(args: &GlobalArgs, printer: &Printer, world: World, dir: &Pat
         ended = tokio::time::timeout(LAST_MOMENT, &mut work).await.is_ok();
     }
     watch.abort();
+    page.abort();
     // The sender went with the scheduler, so that the notifier ends after what it has heard; not for long, though.
     if ended {
         let _ = tokio::time::timeout(LAST_MOMENT, notifier).await;

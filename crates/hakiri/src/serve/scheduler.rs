@@ -11,7 +11,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hakiri_core::catalog::{Kind, PageRequest, Record};
@@ -30,6 +29,7 @@ use tokio::task::JoinSet;
 use super::live::{Live, Trouble};
 use super::wake::{self, Outcome};
 use crate::lock::PipelineLock;
+use crate::logging;
 
 /// The longest sleep, so that a clock that is set does not leave anything asleep for long.
 const MAX_SLEEP_MS: i64 = 30_000;
@@ -142,7 +142,6 @@ impl Scheduler {
             let Some(id) = self.queue.pop_front() else { return };
             let Some(job) = self.jobs.get_mut(&id) else { continue };
             (job.running, job.wakes) = (true, None);
-            self.live.counters.wakes.fetch_add(1, Ordering::Relaxed);
             self.live.note(&id, |p| (p.working, p.wakes) = (Some(now), None));
             let (engine, state_dir) = (engine.clone(), self.state_dir.clone());
             running.spawn(async move {
@@ -184,14 +183,10 @@ impl Scheduler {
     /// Reads a result: into what the page shows, and into an outcome.
     fn heed(&self, engine: &Engine, pipeline: &PipelineId, now: Instant, result: Result<Driven>) -> Outcome {
         match result {
-            Ok(Driven { reports, held }) => {
-                self.live.committed(&reports);
+            Ok(Driven { held, .. }) => {
                 self.live.note(pipeline, |p| p.trouble = None);
                 match held {
-                    Some(seconds) => {
-                        self.live.counters.held.fetch_add(1, Ordering::Relaxed);
-                        Outcome::Held { seconds }
-                    }
+                    Some(seconds) => Outcome::Held { seconds },
                     None => Outcome::Done,
                 }
             }
@@ -202,8 +197,7 @@ impl Scheduler {
             Err(e) if e.code() == Code::Interrupted && engine.cancel.is_cancelled() => Outcome::Done,
             Err(e) => {
                 let times = self.jobs.get(pipeline).map_or(0, |job| job.failures) + 1;
-                self.live.counters.failures.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(%pipeline, code = %e.code(), times, "{e}");
+                logging::events::failed(pipeline, &e);
                 self.live.note(pipeline, |p| {
                     let since = p.trouble.as_ref().map_or(now, |t| t.since);
                     p.trouble = Some(Trouble { failure: e.to_failure(), since, times });

@@ -19,6 +19,7 @@ mod hostile;
 mod http;
 mod interop;
 mod kill;
+mod page;
 mod query;
 mod serve;
 mod state;
