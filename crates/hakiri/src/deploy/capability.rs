@@ -4,9 +4,9 @@
 //! target has taken a stand. The answers refuse a project before a file is written, and are the table of
 //! `docs/parity.md`; a test keeps the page current.
 
+use hakiri_core::Error;
 use hakiri_core::codes::Code;
 use hakiri_core::spec::Project;
-use hakiri_core::{Error, Result};
 
 use super::target::Target;
 
@@ -159,6 +159,7 @@ pub fn refuse(target: &str, refusals: &[Refusal]) -> Option<Error> {
 
 #[cfg(test)]
 mod tests {
+    use hakiri_core::Result;
     use hakiri_core::spec::{ManifestText, parse};
 
     use super::super::files::Files;

@@ -55,7 +55,7 @@ pub fn needed(input: &Input<'_>, listens_beyond: bool) -> Vec<Needed> {
         }
     }
     if listens_beyond {
-        add(TOKEN, "who calls the server from elsewhere must know it".to_owned(), false);
+        add(TOKEN, "who calls the server from elsewhere must know it; at least 16 characters".to_owned(), false);
     }
     out
 }

@@ -71,8 +71,9 @@ fn text(project: &Project, path: &str) -> String {
 fn compose_file(path: &Path) -> Value {
     let script = r"
 import json, pathlib, sys
-import check_jsonschema, jsonschema, yaml
-schema = pathlib.Path(check_jsonschema.__file__).parent / 'builtin_schemas/vendor/compose-spec.json'
+import importlib.util, jsonschema, yaml
+# Found, not imported: the program of that package wants more than its schema does.
+schema = pathlib.Path(importlib.util.find_spec('check_jsonschema').origin).parent / 'builtin_schemas/vendor/compose-spec.json'
 schema = json.loads(schema.read_text())
 document = yaml.safe_load(pathlib.Path(sys.argv[1]).read_text())
 kind = jsonschema.validators.validator_for(schema)
@@ -402,7 +403,7 @@ fn apply_writes_the_files_and_says_who_runs_the_rest() {
     assert_eq!(contents(&project.path().join("deploy")), before);
 }
 
-/// A file system of its own for one command: what a unit or a container would see.
+/// A file system and a loopback of its own for one command: what a unit or a container would see.
 struct Sandbox {
     root: tempfile::TempDir,
     /// Folders that stay writable, absolute in the sandbox.
@@ -434,7 +435,9 @@ impl Sandbox {
 
     /// Starts a command line as it stands: its root is the sandbox, in which nothing is writable but what should be.
     fn start(&self, umask: &str, dir: &str, env: &BTreeMap<String, String>, line: &[String]) -> Child {
-        let mut script = format!("set -e; umask {umask}; R=\"$1\"; D=\"$2\"; shift 2; mount --bind \"$R\" \"$R\"\n");
+        let mut script = format!(
+            "set -e; umask {umask}; ip link set lo up; R=\"$1\"; D=\"$2\"; shift 2; mount --bind \"$R\" \"$R\"\n"
+        );
         script.push_str(
             "mount --rbind /dev \"$R/dev\"; mount --rbind /proc \"$R/proc\"; mount -t tmpfs none \"$R/tmp\"\n",
         );
@@ -449,7 +452,7 @@ impl Sandbox {
         script.push_str("mount -o remount,bind,ro \"$R\"\nexec unshare --root=\"$R\" --wd=\"$D\" \"$@\"\n");
         let mut command = Command::new("unshare");
         command
-            .args(["--map-root-user", "--mount", "sh", "-c", &script, "sh"])
+            .args(["--map-root-user", "--mount", "--net", "sh", "-c", &script, "sh"])
             .arg(self.root.path())
             .arg(dir)
             .args(line);
@@ -457,9 +460,9 @@ impl Sandbox {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    /// Waits until a project in the sandbox has this many committed runs, then asks the server to end, which it must do
-    /// of itself. Returns the rows of its table.
-    fn until_committed(&self, mut server: Child, project: &str, runs: usize) -> Vec<Value> {
+    /// Waits until a project in the sandbox has this many committed runs, asks its server how it is, and then to end,
+    /// which it must do of itself. Returns the rows of its table.
+    fn until_committed(&self, mut server: Child, project: &str, runs: usize, health: Option<&[String]>) -> Vec<Value> {
         let dir = self.at(project);
         let hakiri = |args: &[&str]| {
             let output = Command::new(binary()).arg("-C").arg(&dir).args(args).output().unwrap();
@@ -479,6 +482,11 @@ impl Sandbox {
             }
             std::thread::sleep(Duration::from_secs(1));
             found = committed();
+        }
+        if let (Some(line), true) = (health, found >= runs) {
+            let mut nsenter = Command::new("nsenter");
+            nsenter.args(["--target", &server.id().to_string(), "--user", "--mount", "--net", "--root", "--wd"]);
+            succeeds(nsenter.args(line));
         }
         succeeds(Command::new("kill").args(["-TERM", &server.id().to_string()]));
         let output = server.wait_with_output().unwrap();
@@ -538,7 +546,7 @@ fn artifact_the_units_command_runs_twenty_ticks_as_it_stands() {
     assert_eq!(one("ProtectSystem"), "strict");
     sandbox.writable.push(one("ReadWritePaths"));
     let server = sandbox.start(&one("UMask"), &place, &env, &line);
-    let rows = sandbox.until_committed(server, &place, 20);
+    let rows = sandbox.until_committed(server, &place, 20, None);
     assert_eq!(rows.len(), 2, "{rows:?}");
 }
 
@@ -578,6 +586,9 @@ fn artifact_the_services_command_runs_twenty_ticks_as_it_stands() {
     }
     entry.extend(service["command"].as_array().unwrap().iter().map(|a| a.as_str().unwrap().to_owned()));
     let server = sandbox.start("0022", &inside, &env, &entry);
-    let rows = sandbox.until_committed(server, "/project", 20);
+    let health: Vec<String> =
+        service["healthcheck"]["test"].as_array().unwrap().iter().map(|a| a.as_str().unwrap().to_owned()).collect();
+    let ("CMD", check) = (health[0].as_str(), &health[1..]) else { panic!("{health:?} needs a shell") };
+    let rows = sandbox.until_committed(server, "/project", 20, Some(check));
     assert_eq!(rows.len(), 2, "{rows:?}");
 }

@@ -3,7 +3,7 @@
 //! The image is `FROM scratch`: the binary is static, has its certificates in it and needs no shell, so that a base
 //! image would only bring what has to be patched. It holds the manifest as well, so that what was reviewed is what runs.
 //! No database is generated: one without backups would be a trap, and one with them is not ours to design; the manifest
-//! names the one there is. There is no health check, because none of the commands answers whether a server is well.
+//! names the one there is.
 
 use hakiri_core::Result;
 use hakiri_core::spec::{ComposeSpec, deploy_memory_mib};
