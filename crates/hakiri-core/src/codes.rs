@@ -175,6 +175,13 @@ codes! {
     ServeToken "HK1111" Usage, "the token is too short", "A token that can be guessed protects nothing.", "set HAKIRI_TOKEN to at least 16 characters, such as the output of `openssl rand -hex 24`";
     ServeListen "HK1112" Usage, "the address cannot be listened on", "Another program uses the port, or the address is not one of this machine.", "stop the other program, or choose another address";
     ServeProbe "HK1113" Permanent, "the server does not answer as healthy", "Nothing listens on the address, or what listens there did not answer `/healthz` with 200 in time.", "start `hakiri serve`, or correct the address";
+
+    // 12 deployment
+    DeployTarget "HK1201" Usage, "there is no generator for this target", "Hakiri generates files for the targets that `hakiri deploy --help` lists. It runs on any Linux machine, so that every other cloud is one server (Topology 2) or several (Topology 2.5) there.", "use `hakiri deploy systemd` or `hakiri deploy compose` on machines of that cloud";
+    DeployUnsupported "HK1202" Usage, "the target cannot run this project", "The manifest uses something that the target does not support, or a setting that contradicts another. Nothing was written.", "change what the message names, for this deployment alone in `[env.NAME]`";
+    DeployEdited "HK1203" Usage, "a file is not as it was generated", "A generated file was changed by hand, or a file that Hakiri did not generate is in the way. Nothing was written.", "look at the difference with --plan; keep the change in the manifest or in a file of its own, or overwrite it with --force";
+    DeployLock "HK1204" Usage, "the lock file of the generated files cannot be used", "`.hakiri-deploy.lock` is damaged, belongs to another deployment, or was written by a newer Hakiri.", "use the newer binary or another folder, or delete the lock file and start again with --force";
+    DeployApply "HK1205" Usage, "the target is not applied from here", "Files were generated, and nothing else was done: this target is put into effect on the server, by commands that need its administrator.", "run the commands that were printed, on the server";
 }
 
 impl fmt::Display for Code {

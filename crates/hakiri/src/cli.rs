@@ -134,6 +134,11 @@ pub enum Command {
     /// Delete files that no commit names
     #[command(after_help = "Example:\n  hakiri gc --grace 7d --dry-run")]
     Gc(GcArgs),
+    /// Generate the files that run this project on a server
+    #[command(
+        after_help = "Examples:\n  hakiri deploy systemd            a hardened unit, for one server or several\n  hakiri deploy compose --plan     what would be written, as a diff\n  hakiri deploy systemd --env staging\n\nTargets: systemd, compose. Any other cloud runs them on its machines; `hakiri deploy gcp` says how."
+    )]
+    Deploy(DeployArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  hakiri completions bash > ~/.local/share/bash-completion/completions/hakiri")]
     Completions(CompletionsArgs),
@@ -389,6 +394,28 @@ pub struct GcArgs {
     /// Only list them
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `deploy`.
+#[derive(Debug, Args)]
+pub struct DeployArgs {
+    /// Where to: systemd or compose
+    pub target: String,
+    /// Only show what would be written, as a diff
+    #[arg(long, conflicts_with = "apply")]
+    pub plan: bool,
+    /// Also put it into effect; these targets refuse, since that happens on the server
+    #[arg(long)]
+    pub apply: bool,
+    /// The folder to write to [default: deploy/TARGET in the project, deploy/TARGET-ENV with --env]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Overwrite files that were changed by hand
+    #[arg(long)]
+    pub force: bool,
+    /// Exit with 1 when the files are not as they should be
+    #[arg(long, requires = "plan")]
+    pub exit_code: bool,
 }
 
 /// `completions`.

@@ -6,6 +6,7 @@
 mod cli;
 mod commands;
 mod demo;
+mod deploy;
 mod environment;
 mod exit;
 mod lock;

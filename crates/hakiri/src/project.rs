@@ -65,12 +65,16 @@ pub fn find(args: &GlobalArgs) -> Result<PathBuf> {
 /// See [`LoadError`].
 pub fn load(args: &GlobalArgs, connectors: &dyn Connectors) -> Result<Loaded, LoadError> {
     let dir = find(args)?;
-    let mut files = vec![read(&dir, MANIFEST.to_owned())?];
-    for name in further(&dir) {
-        files.push(read(&dir, name)?);
-    }
-    let project = parse(&files, args.env.as_deref(), &connectors.list()).map_err(LoadError::Invalid)?;
+    let project = parse(&texts(&dir)?, args.env.as_deref(), &connectors.list()).map_err(LoadError::Invalid)?;
     Ok(Loaded { dir, project: Arc::new(project) })
+}
+
+/// The manifest's files as they are, in the order they are read in.
+///
+/// # Errors
+/// `HK0005`, `HK0101` for one that is not text.
+pub fn texts(dir: &Path) -> Result<Vec<ManifestText>> {
+    std::iter::once(MANIFEST.to_owned()).chain(further(dir)).map(|name| read(dir, name)).collect()
 }
 
 /// The files of `pipelines/`, by name.

@@ -9,8 +9,10 @@
 //! against its own), what the schema cannot say (ids, schedules, secrets, names, modes), and last the types. A file
 //! that cannot be read at all does not hide what is wrong with the others.
 
+mod check_deploy;
 mod check_pipeline;
 mod check_project;
+mod deploy;
 mod diagnostic;
 mod node;
 mod parse;
@@ -27,6 +29,7 @@ mod values;
 #[cfg(test)]
 mod tests;
 
+pub use self::deploy::{ComposeSpec, DeploySpec, LEAST_MEMORY_MIB, SystemdSpec, deploy_memory_mib};
 pub use self::diagnostic::{Diagnostic, Related, Snippet};
 pub use self::parse::{ManifestText, parse};
 pub use self::project::{NOTIFY_SECRET_DEFAULT, Project};
@@ -39,5 +42,12 @@ pub const ROOT_FILE: &str = "hakiri.toml";
 pub const PIPELINES_FOLDER: &str = "pipelines";
 
 /// What may stand at the top of the root file only, and whether it may stand there in one file only.
-const ROOT_KEYS: [(&str, bool); 6] =
-    [("project", true), ("context", true), ("catalog", true), ("notify", true), ("moved", false), ("env", true)];
+const ROOT_KEYS: [(&str, bool); 7] = [
+    ("project", true),
+    ("context", true),
+    ("catalog", true),
+    ("notify", true),
+    ("moved", false),
+    ("deploy", true),
+    ("env", true),
+];

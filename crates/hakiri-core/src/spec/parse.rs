@@ -1,5 +1,6 @@
 //! From the texts of all manifest files to a [`Project`], or to everything that is wrong with them.
 
+use super::check_deploy::check_deploy;
 use super::check_pipeline::{PipelineNode, check_pipeline};
 use super::check_project::{Root, check_env, check_project_name, check_references, check_services, check_unique};
 use super::diagnostic::{Diagnostic, Problem, SourceText, diagnostics};
@@ -7,7 +8,7 @@ use super::node::{Data, Node};
 use super::references::refuse_references;
 use super::schema::{PLACES, base_schema};
 use super::validate::Validator;
-use super::{ManifestFile, PIPELINES_FOLDER, Project, ROOT_FILE, ROOT_KEYS, read_json, read_toml};
+use super::{DeploySpec, ManifestFile, PIPELINES_FOLDER, Project, ROOT_FILE, ROOT_KEYS, read_json, read_toml};
 use crate::codes::Code;
 use crate::source::ConnectorInfo;
 
@@ -96,6 +97,7 @@ pub fn parse(
         problems.extend(env.and_then(|env| check_env(&roots, env)));
     }
     problems.extend(check_references(&roots, &pipelines, complete));
+    problems.extend(check_deploy(&roots));
     problems.extend(check_services(&roots));
 
     if problems.is_empty() {
@@ -176,6 +178,7 @@ fn merge(trees: &[(usize, Node)], env: Option<&str>) -> Result<Project, Box<Prob
         whole.notify = whole.notify.or(file.notify);
         whole.pipeline.extend(file.pipeline);
         whole.moved.extend(file.moved);
+        whole.deploy = whole.deploy.or(file.deploy);
         whole.env.extend(file.env);
     }
     let Some(project) = whole.project else {
@@ -189,6 +192,7 @@ fn merge(trees: &[(usize, Node)], env: Option<&str>) -> Result<Project, Box<Prob
             None => {}
         }
     }
+    let (all, own) = (whole.deploy.unwrap_or_default(), chosen.deploy.unwrap_or_default());
     Ok(Project {
         name: project.name,
         version: project.version,
@@ -198,5 +202,6 @@ fn merge(trees: &[(usize, Node)], env: Option<&str>) -> Result<Project, Box<Prob
         notify: whole.notify,
         pipelines: whole.pipeline,
         moved: whole.moved,
+        deploy: DeploySpec { systemd: own.systemd.or(all.systemd), compose: own.compose.or(all.compose) },
     })
 }

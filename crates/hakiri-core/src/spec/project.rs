@@ -1,7 +1,7 @@
 //! A whole project: all its manifest files, merged and found right.
 
 use super::suggest::did_you_mean;
-use super::{CatalogSpec, ContextSpec, MovedSpec, NotifySpec, PipelineSpec, TableSpec};
+use super::{CatalogSpec, ContextSpec, DeploySpec, MovedSpec, NotifySpec, PipelineSpec, TableSpec};
 use crate::codes::Code;
 use crate::error::{Error, Result};
 use crate::id::{PipelineId, ProjectName, TableName};
@@ -27,6 +27,8 @@ pub struct Project {
     pub pipelines: Vec<PipelineSpec>,
     /// Renames.
     pub moved: Vec<MovedSpec>,
+    /// Settings of deployments: each target's table is the environment's where it has one.
+    pub deploy: DeploySpec,
 }
 
 impl Project {

@@ -7,13 +7,15 @@ use super::ManifestFile;
 use crate::source::ConnectorInfo;
 
 /// What a person calls the place that a definition of the schema describes; for "belongs into".
-pub(super) const PLACES: [(&str, &str); 7] = [
+pub(super) const PLACES: [(&str, &str); 9] = [
     ("PipelineSpec", "[[pipeline]], above its [pipeline.table.…]"),
     ("TableSpec", "[pipeline.table.<name>]"),
     ("SourceSpec", "source"),
     ("ProjectSpec", "[project] of hakiri.toml"),
     ("ContextSpec", "[context] of hakiri.toml"),
     ("CatalogSpec", "[catalog] of hakiri.toml"),
+    ("SystemdSpec", "[deploy.systemd] of hakiri.toml"),
+    ("ComposeSpec", "[deploy.compose] of hakiri.toml"),
     ("EnvSpec", "[env.<name>] of hakiri.toml"),
 ];
 

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::deploy::DeploySpec;
 use crate::id::{PipelineId, ProjectName, TableName};
 
 /// A project's manifest: `hakiri.toml`, or a file of `pipelines/` (where only `pipeline` is allowed).
@@ -30,6 +31,9 @@ pub struct ManifestFile {
     /// Renamed pipelines (`from = "old"`) and tables (`from = "pipeline.table"`): cursor and files are kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub moved: Vec<MovedSpec>,
+    /// Where it is deployed: only what has no sensible default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deploy: Option<DeploySpec>,
     /// Environments, chosen with `--env`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, EnvSpec>,
@@ -324,4 +328,7 @@ pub struct EnvSpec {
     /// Schedules by pipeline id; `""` means by hand.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub schedule: BTreeMap<String, String>,
+    /// Each target's table instead of `[deploy.<target>]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deploy: Option<DeploySpec>,
 }

@@ -5,6 +5,7 @@ pub mod check;
 pub mod compact;
 pub mod completions;
 pub mod demo;
+pub mod deploy;
 pub mod drop;
 pub mod gc;
 pub mod init;
@@ -60,6 +61,7 @@ pub async fn dispatch(cli: Cli, printer: &Printer) -> Result<Exit> {
         Command::Drop(args) => drop::run(global, printer, &args).await,
         Command::Compact(args) => compact::run(global, printer, &args).await,
         Command::Gc(args) => gc::run(global, printer, &args).await,
+        Command::Deploy(args) => deploy::run(global, printer, &args),
         Command::Completions(args) => completions::run(printer, &args),
     }
 }

@@ -13,6 +13,7 @@
 
 mod behaviour;
 mod cluster;
+mod deploy;
 mod determinism;
 mod files;
 mod hostile;

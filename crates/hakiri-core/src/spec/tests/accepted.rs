@@ -202,3 +202,15 @@ fn the_json_schema_covers_the_connectors() {
     let problems = super::super::validate::Validator::new(&schema, 0, &[]).check(&tree, "the manifest");
     assert!(problems.is_empty(), "{problems:?}");
 }
+
+#[test]
+fn an_environment_replaces_the_table_of_a_target_as_a_whole() {
+    let text = "[project]\nname = \"shop\"\n[deploy.systemd]\nuser = \"a\"\nmemory = \"2GiB\"\n[deploy.compose]\nreplicas = 3\n\
+                [env.staging.deploy.systemd]\nuser = \"b\"\n";
+    let files = [ManifestText::new("hakiri.toml", text)];
+    let staging = parse(&files, Some("staging"), &[]).unwrap().deploy;
+    let systemd = staging.systemd.unwrap();
+    assert_eq!((systemd.user.as_deref(), systemd.memory), (Some("b"), None));
+    assert_eq!(staging.compose.unwrap().replicas, Some(3));
+    assert_eq!(parse(&files, None, &[]).unwrap().deploy.systemd.unwrap().user.as_deref(), Some("a"));
+}

@@ -358,11 +358,16 @@ fn the_settings_of_pipelines() {
                 "write both as `pipeline`, or both as `pipeline.table`",
             ],
         ),
+        ("[deploy.aws]", &["HK0102]: `deploy` has no key `aws`", "use one of: systemd, compose"]),
         (
-            "[deploy.aws]",
+            "[deploy.systemd]\ndir = \"/srv/../etc\"\n[env.s.deploy.compose]\nmemory = \"1 GB\"\nreplicas = 0",
             &[
-                "HK0102]: the manifest has no key `deploy`",
-                "use one of: project, context, catalog, pipeline, moved, env",
+                "HK0110]: `/srv/../etc` cannot be the dir of [deploy.systemd]",
+                "write an absolute path of letters, digits, `/`, `.`, `-` and `_`, such as /srv/hakiri/shop",
+                "HK0110]: `1 GB` cannot be the memory of [deploy.compose]",
+                "write for example 1GiB or 512MiB; at least 256MiB",
+                "HK0110]: `replicas` is 0, but must be at least 1",
+                "use 1 or more",
             ],
         ),
     ] {

@@ -1,0 +1,102 @@
+//! What the schema cannot say of `[deploy.*]`: these texts reach files that other programs read, as paths, names and
+//! addresses, so that each is held to what all of those programs take the same way.
+
+use std::net::SocketAddr;
+
+use super::check_project::Root;
+use super::deploy::deploy_memory_mib;
+use super::diagnostic::Problem;
+use super::node::Node;
+use crate::codes::Code;
+
+/// A key of a target's table, whether a text is right for it, and what to write instead.
+type Rule = (&'static str, &'static str, fn(&str) -> bool, &'static str);
+
+const RULES: [Rule; 8] = [
+    ("systemd", "user", is_user, "use at most 31 lower-case letters, digits, `-` and `_`, starting with a letter"),
+    ("systemd", "binary", is_place, PLACE),
+    ("systemd", "dir", is_place, PLACE),
+    ("systemd", "listen", is_address, ADDRESS),
+    ("systemd", "memory", is_memory, MEMORY),
+    ("compose", "image", is_image, "write for example registry.example.com/team/shop:1.0"),
+    ("compose", "listen", is_address, ADDRESS),
+    ("compose", "memory", is_memory, MEMORY),
+];
+const PLACE: &str = "write an absolute path of letters, digits, `/`, `.`, `-` and `_`, such as /srv/hakiri/shop";
+const ADDRESS: &str = "write an address and a port, such as 127.0.0.1:8320 or [::1]:8320";
+const MEMORY: &str = "write for example 1GiB or 512MiB; at least 256MiB";
+
+/// Checks `[deploy]` and each `[env.NAME.deploy]`.
+pub(super) fn check_deploy(roots: &[Root<'_>]) -> Vec<Problem> {
+    let mut out = Vec::new();
+    for Root { file, node } in roots {
+        let of_envs = node.get("env").map_or(&[][..], Node::members).iter().filter_map(|env| env.node.get("deploy"));
+        for deploy in node.get("deploy").into_iter().chain(of_envs) {
+            for (target, key, is_right, hint) in RULES {
+                if let Some(value) = deploy.get(target).and_then(|t| t.get(key))
+                    && let Some(text) = value.as_text().filter(|text| !is_right(text))
+                {
+                    let shown: String = text.chars().take(60).collect();
+                    let message = format!("`{shown}` cannot be the {key} of [deploy.{target}]");
+                    out.push(Problem::new(Code::ManifestValue, *file, value.span.clone(), message).hint(hint));
+                }
+            }
+        }
+    }
+    out
+}
+
+fn is_user(text: &str) -> bool {
+    (1..=31).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_')
+}
+
+/// Not `/` itself, and nothing that a reader would have to resolve: a unit protects places by their names.
+fn is_place(text: &str) -> bool {
+    text.len() <= 200
+        && text.strip_prefix('/').is_some_and(|rest| {
+            rest.split('/').all(|part| {
+                !matches!(part, "" | "." | "..")
+                    && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+            })
+        })
+}
+
+fn is_address(text: &str) -> bool {
+    text.parse::<SocketAddr>().is_ok_and(|address| address.port() != 0)
+}
+
+fn is_memory(text: &str) -> bool {
+    deploy_memory_mib(text).is_some()
+}
+
+fn is_image(text: &str) -> bool {
+    text.len() <= 255
+        && text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        && text.ends_with(|c: char| c.is_ascii_alphanumeric())
+        && !text.contains("//")
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/' | ':' | '@'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_absolute_and_mean_one_thing_everywhere() {
+        assert!(is_place("/usr/local/bin/hakiri") && is_place("/srv/a-b_c.d"));
+        for wrong in ["/", "", "srv", "/srv/", "/srv//x", "/srv/../etc", "/srv/%i", "/srv/a b", "/srv/$HOME", "/a\nb"] {
+            assert!(!is_place(wrong), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn users_images_and_addresses_cannot_carry_anything_else() {
+        assert!(is_user("hakiri") && !is_user("root;x") && !is_user("9x") && !is_user("%u") && !is_user(""));
+        assert!(
+            is_image("ghcr.io/a/b:1.0") && !is_image("a b") && !is_image("${X}") && !is_image("/x") && !is_image("x:")
+        );
+        assert!(is_address("[::1]:8320") && !is_address("localhost:8320") && !is_address("127.0.0.1:0"));
+    }
+}

@@ -1,0 +1,85 @@
+//! Which secrets a deployed project needs, by name (P8): the only thing about them that a generated file holds.
+
+use hakiri_core::secret::{Piece, references};
+use serde_json::Value;
+
+use super::input::Input;
+
+/// The variable with the token that a server beyond loopback asks for.
+pub const TOKEN: &str = "HAKIRI_TOKEN";
+
+/// A secret or setting that is given by the environment.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Needed {
+    /// The variable.
+    pub name: String,
+    /// What it is for.
+    pub what: String,
+    /// Whether the project runs without it.
+    pub optional: bool,
+}
+
+/// All of them, each once: pipelines in the manifest's order, then catalog, webhook, bucket and token.
+pub fn needed(input: &Input<'_>, listens_beyond: bool) -> Vec<Needed> {
+    let project = input.project;
+    let mut out: Vec<Needed> = Vec::new();
+    let mut add = |name: &str, what: String, optional: bool| {
+        if !out.iter().any(|n| n.name == name) {
+            out.push(Needed { name: name.to_owned(), what, optional });
+        }
+    };
+    for pipeline in &project.pipelines {
+        for name in &pipeline.secrets {
+            add(name, format!("a secret of the pipeline {}", pipeline.id), false);
+        }
+        for name in referenced(&pipeline.source.config) {
+            add(&name, format!("used by the pipeline {}", pipeline.id), false);
+        }
+    }
+    for name in project.catalog_secrets() {
+        add(&name, "used by [catalog] url".to_owned(), false);
+    }
+    for name in project.notify_secrets() {
+        let default = name == "HAKIRI_NOTIFY_SECRET" && project.notify.as_ref().is_some_and(|n| n.secret.is_none());
+        let what = if default { "signs what the webhook gets" } else { "used by [notify]" };
+        add(&name, what.to_owned(), default);
+    }
+    if input.has_bucket() {
+        // On AWS the machine's own role may do; elsewhere there is none.
+        let optional = project.context.endpoint.is_none();
+        let what = if optional { "for the bucket, where the machine has no role for it" } else { "for the bucket" };
+        add("AWS_ACCESS_KEY_ID", what.to_owned(), optional);
+        add("AWS_SECRET_ACCESS_KEY", what.to_owned(), optional);
+        if project.context.region.is_none() {
+            add("AWS_REGION", "the bucket's region, where the manifest has none".to_owned(), true);
+        }
+    }
+    if listens_beyond {
+        add(TOKEN, "who calls the server from elsewhere must know it; at least 16 characters".to_owned(), false);
+    }
+    out
+}
+
+/// The lines of `secrets.env.example`.
+pub fn example(needed: &[Needed]) -> Vec<String> {
+    let lines = needed.iter().map(|n| {
+        let comment = if n.optional { "# " } else { "" };
+        format!("# {}{}\n{comment}{}=", n.what, if n.optional { " (optional)" } else { "" }, n.name)
+    });
+    lines.collect()
+}
+
+fn referenced(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => references(text)
+            .into_iter()
+            .filter_map(|piece| match piece {
+                Piece::Name(name) => Some(name.to_owned()),
+                Piece::Text(_) => None,
+            })
+            .collect(),
+        Value::Array(items) => items.iter().flat_map(referenced).collect(),
+        Value::Object(map) => map.values().flat_map(referenced).collect(),
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,136 @@
+//! What a target is. Adding one is a module that implements [`Target`] and a place in [`TARGETS`](super::TARGETS).
+
+use std::fmt::Debug;
+
+use hakiri_core::Result;
+
+use super::FORMAT;
+use super::capability::{Feature, Refusal, Support};
+use super::files::Files;
+use super::input::Input;
+use super::secrets::{self, Needed};
+use super::template::Values;
+
+/// A place to deploy to. All of it is pure: none of the functions touches the disk, the environment or a clock.
+pub trait Target: Debug + Sync {
+    /// What it is called on the command line and in the manifest.
+    fn name(&self) -> &'static str;
+
+    /// Whether it has a feature. Every target answers for every feature, so that a new feature cannot be forgotten.
+    fn supports(&self, feature: Feature) -> Support;
+
+    /// What of this project is beyond the target although it has the feature: values, paths, combinations.
+    fn limits(&self, input: &Input<'_>) -> Vec<Refusal>;
+
+    /// The files. Called only when nothing is refused.
+    ///
+    /// # Errors
+    /// `HK0001` when a template and its generator do not fit.
+    fn generate(&self, input: &Input<'_>) -> Result<Files>;
+
+    /// The commands that put the files into effect, in order, to be run in their folder. Each may be repeated.
+    fn next(&self, input: &Input<'_>) -> Vec<String>;
+}
+
+/// The files of a target for a project, or why there are none.
+///
+/// # Errors
+/// `HK1202` with everything that is refused; whatever [`Target::generate`] fails with.
+pub fn generate(target: &dyn Target, input: &Input<'_>) -> Result<Files> {
+    let mut refusals = super::capability::missing(target, input.project);
+    refusals.extend(target.limits(input));
+    match super::capability::refuse(target.name(), &refusals) {
+        Some(error) => Err(error),
+        None => target.generate(input),
+    }
+}
+
+/// How long a server may finish what it started after SIGTERM, in seconds; the default of `hakiri serve`.
+pub(super) const GRACE_SECONDS: u64 = 20;
+/// When it is killed, in seconds after SIGTERM: above the grace, the five seconds in which it hands over what is left,
+/// and the five in which the webhook hears of it.
+pub(super) const STOP_SECONDS: u64 = GRACE_SECONDS + 15;
+/// What a server may use at most unless the manifest says otherwise, in MiB.
+pub(super) const MEMORY_MIB: u64 = 1024;
+/// What is to know of pipelines without a schedule.
+pub(super) const BY_HAND: &str = "They run when somebody there says `hakiri run`.";
+
+/// The project's name, with its environment.
+pub(super) fn title(input: &Input<'_>) -> String {
+    match &input.project.env {
+        Some(env) => format!("{} ({env})", input.project.name),
+        None => input.project.name.to_string(),
+    }
+}
+
+/// `--env`, if one was chosen.
+pub(super) fn env_args(input: &Input<'_>) -> Vec<String> {
+    input.project.env.iter().flat_map(|env| ["--env".to_owned(), env.clone()]).collect()
+}
+
+/// `serve` with its settings. Half of the memory is for rows on their way; the rest for queries of the page, buffers of
+/// the network and the allocator.
+pub(super) fn serve_args(memory_mib: u64, listen: Option<&str>) -> Vec<String> {
+    let mut args = vec!["--memory".to_owned(), format!("{}MiB", memory_mib / 2), "serve".to_owned()];
+    args.extend(["--grace".to_owned(), format!("{GRACE_SECONDS}s")]);
+    args.extend(listen.iter().flat_map(|l| ["--listen".to_owned(), (*l).to_owned()]));
+    args
+}
+
+/// Whether an address is reached from other machines.
+pub(super) fn is_beyond(listen: &str) -> bool {
+    listen.parse::<std::net::SocketAddr>().is_ok_and(|a| !a.ip().is_loopback())
+}
+
+/// What no target that runs `hakiri serve` can do.
+pub(super) fn common_limits(input: &Input<'_>) -> Vec<Refusal> {
+    let mut out = Vec::new();
+    if input.is_shared() && !input.has_bucket() {
+        out.push(Refusal::new(
+            "several servers (Topology 2.5) cannot share a folder as their store",
+            "set [context] path to s3://bucket/prefix, or leave [catalog] url out for one server (Topology 2)",
+        ));
+    }
+    if let Some(env) = input
+        .project
+        .env
+        .as_deref()
+        .filter(|e| !e.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) || e.starts_with(['-', '.']))
+    {
+        out.push(Refusal::new(
+            format!("the environment `{env}` cannot be a part of names"),
+            "use letters, digits, `-`, `_` and `.` in the names of environments, and a letter or digit first",
+        ));
+    }
+    out
+}
+
+/// The files of every target that runs `hakiri serve`: the manifest's copies and the names of the secrets.
+pub(super) fn add_shared(files: &mut Files, input: &Input<'_>, target: &str, needed: &[Needed]) -> Result<()> {
+    for (path, text) in input.copies() {
+        files.add(&path, text)?;
+    }
+    if !needed.is_empty() {
+        let example = Values::default()
+            .with("target", target)
+            .with("format", FORMAT.to_string())
+            .with_lines("names", secrets::example(needed))
+            .fill(include_str!("secrets.env.example"))?;
+        files.add("secrets.env.example", example)?;
+    }
+    // The folder is meant to be committed; the binary and the secrets that are put beside the files are not.
+    files.add(
+        ".gitignore",
+        format!("# Generated by `hakiri deploy {target}`, format {FORMAT}.\n/secrets.env\n/hakiri\n"),
+    )?;
+    Ok(())
+}
+
+/// What stays when a deployment is removed (G4).
+pub(super) fn kept(input: &Input<'_>) -> &'static str {
+    match (input.is_shared(), input.has_bucket()) {
+        (true, _) => "The database and the bucket stay: they are not a part of this deployment.",
+        (false, true) => "It holds the catalog, without which the bucket cannot be written again.",
+        (false, false) => "It holds the catalog and the store.",
+    }
+}
