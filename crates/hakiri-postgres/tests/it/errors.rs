@@ -127,7 +127,7 @@ async fn out_of_reach_is_told_with_a_reason() {
     let e = encrypted("postgres://u@nowhere.invalid/d?connect_timeout=2").await.unwrap_err();
     assert_eq!(e.code(), Code::PostgresUnreachable, "{e:?}");
     // Nor does it keep from the hosts behind it.
-    let patient = shared().replace("@", "@nowhere.invalid,") + "?connect_timeout=60";
+    let patient = shared().replace("@", "@nowhere.invalid,") + "?connect_timeout=60&sslmode=disable";
     assert!(!encrypted(&patient).await.unwrap());
 }
 
