@@ -87,13 +87,9 @@ async fn a_schema_of_somebody_elses_is_refused_and_an_empty_one_is_used() {
 async fn rights_are_asked_for_only_where_they_are_needed() {
     let (project, sql) = (project(), client(&shared()).await);
     let schema = schema(&project);
-    let (owner, reader) = (format!("owner_{}", &project[1..8]), format!("reader_{}", &project[1..8]));
-    let owner = format!("{owner}{}", project.len());
-    sql.batch_execute(&format!(
-        "DROP ROLE IF EXISTS {owner}; DROP ROLE IF EXISTS {reader}; CREATE ROLE {owner} LOGIN; CREATE ROLE {reader} LOGIN"
-    ))
-    .await
-    .unwrap();
+    let (owner, reader) =
+        (format!("owner_{}", project.replace('-', "_")), format!("reader_{}", project.replace('-', "_")));
+    sql.batch_execute(&format!("CREATE ROLE {owner} LOGIN; CREATE ROLE {reader} LOGIN")).await.unwrap();
     let url = |user: &str| shared().replace("hakiri@", &format!("{user}@"));
 
     // Nobody may create a schema without the right to; who has one made for them needs no more.
