@@ -19,6 +19,7 @@ use crate::exit::Exit;
 use crate::lock::PipelineLock;
 use crate::logging;
 use crate::logging::events::{Fan, Recorder};
+use crate::notify::Notifier;
 use crate::printer::Printer;
 use crate::progress::Bars;
 use crate::signals::{Signals, end_at_once};
@@ -60,6 +61,7 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &RunArgs) -> Resu
     let tick = args.tick.as_deref().map(str::parse::<Instant>).transpose()?.unwrap_or_else(|| world.now());
     let mut exits = Vec::new();
     let mut output = Output { runs: Vec::new(), errors: Vec::new() };
+    let tried = pipelines.clone();
     for pipeline in pipelines {
         match run_one(&world, &pipeline, tick, args.full).await {
             Ok(reports) => {
@@ -81,6 +83,9 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &RunArgs) -> Resu
                 }
             }
         }
+    }
+    if !world.engine.cancel.is_cancelled() {
+        Notifier::at_once(world.engine.clone(), &tried).await;
     }
     if printer.json {
         printer.document(&output);

@@ -33,6 +33,8 @@ use crate::status::decide::overdue;
 const LOOK_BACK: usize = 50;
 /// Attempts of a delivery before it is given up.
 const MAX_ATTEMPTS: u32 = 10;
+/// Attempts of a process that ends by itself.
+const HASTY_ATTEMPTS: u32 = 3;
 /// The first pause between attempts, in milliseconds; it doubles.
 const FIRST_PAUSE_MS: i64 = 2_000;
 /// The longest pause between attempts, in milliseconds.
@@ -67,6 +69,19 @@ impl Notifier {
     /// For a serving process.
     pub fn new(live: Arc<Live>) -> Self {
         Self { live, poster: None, attempts: BTreeMap::new(), troubled: BTreeMap::new(), pending: Vec::new() }
+    }
+
+    /// For a process that ends by itself, such as `hakiri run`: looks, and tries what was not taken a few times more. What
+    /// is still left then is sent by whoever looks next.
+    pub async fn at_once(engine: Engine, pipelines: &[PipelineId]) {
+        let mut notifier = Self::new(Arc::new(Live::new(engine)));
+        for _ in 0..HASTY_ATTEMPTS {
+            notifier.look(pipelines).await;
+            let clock = &notifier.live.engine().clock;
+            let Some(next) = notifier.attempts.values().map(|a| a.next).min() else { return };
+            let pause = u64::try_from(next.millis() - clock.now().millis()).unwrap_or(0);
+            tokio::time::sleep(clock.sleep_for(pause)).await;
+        }
     }
 
     /// Goes on until nobody has anything to tell any more.

@@ -66,7 +66,10 @@ pub async fn serve(args: &GlobalArgs, printer: &Printer, world: World, dir: &Pat
     let state = HttpState::new(live.clone(), options.metrics, options.token, listening);
     let address = SocketAddr::new(options.listen.ip(), listening.port);
     // The page goes last: while the process ends it says so, and that it is not ready.
-    let page = tokio::spawn(listen::serve(listener, http::router(Arc::new(state)), std::future::pending()));
+    let last = Arc::new(Notify::new());
+    let gone = last.clone();
+    let router = http::router(Arc::new(state));
+    let page = tokio::spawn(async move { listen::serve(listener, router, gone.notified()).await });
     let pipelines = live.engine().project.pipelines.len();
     printer.note(&format!(
         "serving on http://{address}/, {} at once of {}",
@@ -90,7 +93,8 @@ pub async fn serve(args: &GlobalArgs, printer: &Printer, world: World, dir: &Pat
         ended = tokio::time::timeout(LAST_MOMENT, &mut work).await.is_ok();
     }
     watch.abort();
-    page.abort();
+    last.notify_one();
+    let _ = tokio::time::timeout(LAST_MOMENT, page).await;
     // The sender went with the scheduler, so that the notifier ends after what it has heard; not for long, though.
     if ended {
         let _ = tokio::time::timeout(LAST_MOMENT, notifier).await;

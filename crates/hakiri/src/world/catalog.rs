@@ -10,7 +10,6 @@ use hakiri_core::codes::Code;
 use hakiri_core::layout::MARKER;
 use hakiri_core::spec::Project;
 use hakiri_core::time::Clock;
-
 use hakiri_core::{Error, Result};
 use hakiri_engine::engine::SecretSource;
 use hakiri_engine::store::Store;
@@ -107,12 +106,22 @@ fn open_file(path: &Path, access: Access, fresh: bool, clock: &Arc<dyn Clock>) -
 }
 
 async fn open_database(
-    _url: &str,
-    _schema: &str,
-    _access: Access,
-    _clock: &Arc<dyn Clock>,
+    url: &str,
+    schema: &str,
+    access: Access,
+    clock: &Arc<dyn Clock>,
 ) -> Result<(Arc<dyn Catalog>, bool)> {
-    Err(Error::new(Code::CatalogUnavailable, "catalogs in PostgreSQL come with the next commits"))
+    let fresh = match hakiri_catalog::postgres::open_reader(url, schema).await {
+        Ok(catalog) if access == Access::Read => return Ok((Arc::new(catalog), false)),
+        Ok(_) => false,
+        Err(CatalogError::NotFound(_)) if access == Access::Read => {
+            return Ok((Arc::new(hakiri_catalog::memory(clock.clone())), true));
+        }
+        Err(CatalogError::NotFound(_)) => true,
+        Err(e) => return Err(e.into()),
+    };
+    let catalog = hakiri_catalog::postgres::open(url, schema, &environment::new_id()?).await?;
+    Ok((Arc::new(catalog), fresh))
 }
 
 /// The setting that says which store a catalog governs.

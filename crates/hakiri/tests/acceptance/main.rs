@@ -12,6 +12,7 @@
 )]
 
 mod behaviour;
+mod cluster;
 mod deploy;
 mod determinism;
 mod files;

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::support::bucket::objects;
 use crate::support::{Project, files_below, python, sha256};
 
 fn bucket() -> (String, String, String) {
@@ -199,28 +200,4 @@ fn a_run_that_cannot_have_its_store_leaves_no_catalog() {
     }
     std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o755)).unwrap();
     project.hakiri(&["run"]).expect(0);
-}
-
-/// Every file of the project in the bucket, sorted by path.
-fn objects(endpoint: &str, bucket: &str, prefix: &str) -> Vec<(String, Vec<u8>)> {
-    use hakiri_engine::store::{S3Settings, Store};
-    let settings = S3Settings {
-        bucket: bucket.to_owned(),
-        prefix: prefix.to_owned(),
-        endpoint: Some(endpoint.to_owned()),
-        allow_http: true,
-        access_key_id: std::env::var("AWS_ACCESS_KEY_ID").ok(),
-        secret_access_key: std::env::var("AWS_SECRET_ACCESS_KEY").ok().map(hakiri_core::secret::Secret::new),
-        ..S3Settings::default()
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let store = Store::s3(&settings, "test").unwrap();
-        let mut files = Vec::new();
-        for file in store.list("").await.unwrap() {
-            let bytes = store.get(&file.path).await.unwrap().unwrap();
-            files.push((file.path, bytes.to_vec()));
-        }
-        files
-    })
 }

@@ -1,6 +1,9 @@
 //! A project in a temporary folder, the binary, and doubles of APIs.
 
 pub mod api;
+pub mod bucket;
+pub mod database;
+pub mod proxy;
 pub mod server;
 
 use std::path::{Path, PathBuf};
