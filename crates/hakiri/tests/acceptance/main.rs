@@ -18,6 +18,8 @@ mod hostile;
 mod http;
 mod interop;
 mod kill;
+mod postgres;
+mod postgres_types;
 mod query;
 mod state;
 mod store;

@@ -1,6 +1,7 @@
-//! A project in a temporary folder, the binary, and doubles of APIs.
+//! A project in a temporary folder, the binary, doubles of APIs, and databases.
 
 pub mod api;
+pub mod pg;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
