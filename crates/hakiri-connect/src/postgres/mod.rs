@@ -47,7 +47,7 @@ pub use self::config::{PostgresConfig, PostgresTable};
 use self::read::Reading;
 use self::session::Session;
 use self::sql::{CursorForm, Range, filter};
-use self::table::StepSource;
+use self::table::{Problem, StepSource};
 
 /// Rows of a step unless the manifest says otherwise.
 const CHUNK_ROWS: u64 = 1_000_000;
@@ -88,13 +88,33 @@ impl PostgresConnector {
         if step.problem.is_some() {
             return Ok(vec![source_step(&step, String::new(), None)?]);
         }
-        let bounds = upper(session, &step, &request.window).await?;
         let key = table::range_key(relation, settings, request);
+        match session.attempt(self.cut(session, &step, &key, request)).await.map_err(table::hinted) {
+            Ok(steps) => Ok(steps),
+            Err(e) => match Problem::of(&e) {
+                Some(problem) => {
+                    let step = StepSource { problem: Some(problem), ..step };
+                    Ok(vec![source_step(&step, String::new(), None)?])
+                }
+                None => Err(e),
+            },
+        }
+    }
+
+    /// The steps of a table that can be read: its upper bound, and its ranges.
+    async fn cut(
+        &self,
+        session: &Session,
+        step: &StepSource,
+        key: &[sql::KeyColumn],
+        request: &TableRequest,
+    ) -> Result<Vec<SourceStep>> {
+        let bounds = upper(session, step, &request.window).await?;
         let ranges = match bounds {
             // Without an upper bound the cursor after the run is the last step's to know.
             Upper::Unknown => vec![Range::default()],
             _ if key.is_empty() => vec![Range::default()],
-            _ => self.ranges(session, &step, &key, request).await?,
+            _ => self.ranges(session, step, key, request).await?,
         };
         let upper = match bounds {
             Upper::At(cursor) => Some(cursor),

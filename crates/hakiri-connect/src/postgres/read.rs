@@ -15,6 +15,7 @@ use tokio_postgres::CopyOutStream;
 
 use super::copy::CopyReader;
 use super::session::{Session, unless_cancelled};
+use super::table;
 use super::types::Selected;
 
 /// A batch ends when the server's form of its rows has this many bytes.
@@ -47,7 +48,7 @@ impl<'a> Reading<'a> {
         place: String,
         ctx: &'a SourceContext,
     ) -> Result<Self> {
-        let copy = session.copy(select).await.map_err(|e| e.at(place.clone()))?;
+        let copy = session.copy(select).await.map_err(|e| table::hinted(e).at(place.clone()))?;
         Ok(Self {
             ctx,
             place,
@@ -66,7 +67,7 @@ impl<'a> Reading<'a> {
     /// Those of the connection; `HK1022`, `HK0003`.
     pub(super) async fn next(&mut self) -> Result<Option<Message>> {
         while self.ready.is_empty() && !self.ended {
-            self.fill().await.map_err(|e| e.at(self.place.clone()))?;
+            self.fill().await.map_err(|e| table::hinted(e).at(self.place.clone()))?;
         }
         Ok(self.ready.pop_front())
     }

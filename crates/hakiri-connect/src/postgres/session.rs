@@ -42,7 +42,8 @@ impl Session {
         let client = unless_cancelled(&ctx.cancel, hakiri_postgres::hold(&address, APPLICATION)).await??;
         let session = Self { client, cancel: ctx.cancel.clone() };
         let row_security = if row_security { "on" } else { "off" };
-        // Of the time-outs some servers have fewer than others.
+        // Of the time-outs some servers have fewer than others. A server without an encoding would refuse bytes that
+        // are not UTF-8 in the middle of a copy, without a word of the column: it hands them over, and we look.
         let begin = format!(
             "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; \
              SET LOCAL search_path = pg_catalog; SET LOCAL standard_conforming_strings = on; \
@@ -50,7 +51,9 @@ impl Session {
              SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 3; \
              SET LOCAL row_security = {row_security}; \
              SELECT set_config(name, '0', true) FROM pg_catalog.pg_settings WHERE name IN \
-             ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')"
+             ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout'); \
+             SELECT set_config('client_encoding', 'SQL_ASCII', true) \
+             WHERE current_setting('server_encoding') = 'SQL_ASCII'"
         );
         session.rows(&begin).await?;
         Ok(session)
@@ -73,6 +76,19 @@ impl Session {
                 _ => None,
             })
             .collect())
+    }
+
+    /// What a future of queries gives; if it fails, the transaction goes on as if they had not been.
+    ///
+    /// # Errors
+    /// Those of the future.
+    pub(super) async fn attempt<T>(&self, queries: impl Future<Output = Result<T>>) -> Result<T> {
+        self.rows("SAVEPOINT attempt").await?;
+        let result = queries.await;
+        let end = if result.is_ok() { "RELEASE SAVEPOINT attempt" } else { "ROLLBACK TO SAVEPOINT attempt" };
+        // Without a connection the first error says more.
+        let ended = self.rows(end).await;
+        result.and_then(|value| ended.map(|_| value))
     }
 
     /// Begins a binary copy of a query's rows.

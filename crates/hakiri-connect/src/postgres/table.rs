@@ -49,15 +49,30 @@ enum What {
     Type,
     Cursor,
     NoCursor,
+    Missing,
+    Refused,
 }
 
 impl Problem {
+    /// What the server says of one table while all are planned, unless it concerns the others as well.
+    pub(super) fn of(error: &Error) -> Option<Self> {
+        let what = match error.code() {
+            Code::PostgresDenied => What::Grant,
+            Code::PostgresMissing => What::Missing,
+            Code::PostgresRefused | Code::PostgresValue => What::Refused,
+            _ => return None,
+        };
+        Some(Self { what, message: error.message().to_owned(), hint: error.hint().to_owned() })
+    }
+
     pub(super) fn to_error(&self) -> Error {
         let code = match self.what {
             What::Grant => Code::PostgresDenied,
             What::Type => Code::PostgresType,
             What::Cursor => Code::CursorType,
             What::NoCursor => Code::SchemaKey,
+            What::Missing => Code::PostgresMissing,
+            What::Refused => Code::PostgresRefused,
         };
         Error::new(code, self.message.clone()).with_hint(self.hint.clone())
     }
@@ -298,6 +313,16 @@ pub(super) fn range_key(relation: &Relation, settings: &PostgresTable, request: 
 /// take all columns as they are.
 fn mentions(sql: &str, column: &str) -> bool {
     !sql.contains('*') || sql.to_lowercase().contains(&column.to_lowercase())
+}
+
+/// An error with a hint where the server's words ask for one of ours.
+pub(super) fn hinted(error: Error) -> Error {
+    if error.message().contains("row-level security") {
+        return error.with_hint(
+            "let the user see all rows (alter role … bypassrls); or accept a part of them with row_security = true in the source's config",
+        );
+    }
+    error
 }
 
 /// The highest position of a cursor, as the server gave it.

@@ -47,12 +47,13 @@ fn tables_views_and_partitioned_tables_are_offered_with_their_keys_and_nothing_e
         .hakiri(&["tables", "--json"])
         .expect(0)
         .json()
-        .as_array()
+        .pointer("/tables")
+        .and_then(Value::as_array)
         .unwrap()
         .iter()
-        .map(|t| t["table"].as_str().or(t["name"].as_str()).unwrap().to_owned())
+        .map(|t| t["table"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(tables, ["p_Weird__name____", "p_empty", "p_kept", "p_parts", "p_seen"]);
+    assert_eq!(tables, ["p_Weird__name___", "p_empty", "p_kept", "p_parts", "p_seen"]);
     assert_eq!(project.number("select count(*) from p_parts"), 2);
     assert_eq!(project.number("select count(*) from p_empty"), 0);
     // In the order of the key, which is that of its definition.
@@ -128,10 +129,10 @@ fn a_window_of_instants_takes_its_start_and_leaves_its_end_to_the_next() {
     // Deletes are not seen; a full run does.
     db.sql("delete from t where id = 1; update t set v = 2, at = '2026-01-01 02:30:00+00' where id = 2");
     tick(&project, "2026-01-01T03:00:00Z");
-    assert_eq!(project.rows("select id, v from p_t where id <= 2 order by id"), [
-        json!({"id": 1, "v": 1}),
-        json!({"id": 2, "v": 2})
-    ]);
+    assert_eq!(
+        project.rows("select id, v from p_t where id <= 2 order by id"),
+        [json!({"id": 1, "v": 1}), json!({"id": 2, "v": 2})]
+    );
     project.hakiri(&["run", "--full"]).expect(0);
     assert_eq!(ids(&project, "p_t"), [2, 3, 4]);
 }
@@ -157,8 +158,8 @@ fn a_commit_that_comes_late_is_caught_by_lag_and_lost_beyond_it() {
 #[test]
 fn a_window_of_integers_ends_at_the_highest_of_the_plan_and_lag_counts_in_them() {
     let db = Db::new(
-        "create table t (id int primary key, seq bigint); insert into t select i, i * 10 from generate_series(1, 5) i; \
-         insert into t values (100, null)",
+        "create table t (id int primary key, seq bigint, note text); \
+         insert into t select i, i * 10 from generate_series(1, 5) i; insert into t values (100, null, 'old')",
     );
     let project = db.project("", &incremental("incremental = \"seq\"\nlag = 10"));
     let late = db.connect();
@@ -166,10 +167,10 @@ fn a_window_of_integers_ends_at_the_highest_of_the_plan_and_lag_counts_in_them()
     project.run();
     assert_eq!(ids(&project, "p_t"), [1, 2, 3, 4, 5, 100], "a row without a cursor is read every time");
     late.sql("commit");
-    db.sql("insert into t values (7, 60), (8, 39); update t set seq = null where id = 3");
+    db.sql("insert into t values (7, 60), (8, 39); update t set note = 'new' where id = 100");
     project.run();
     assert_eq!(ids(&project, "p_t"), [1, 2, 3, 4, 5, 6, 7, 100], "39 is more than ten below 50");
-    assert_eq!(project.rows("select seq from p_t where id = 3"), [json!({"seq": null})]);
+    assert_eq!(project.rows("select note from p_t where id = 100"), [json!({"note": "new"})]);
 }
 
 #[test]
@@ -182,13 +183,18 @@ fn a_row_without_a_cursor_is_refused_in_append() {
     db.sql("insert into t values (1, 2)");
     project.run();
     project.run();
-    assert_eq!(project.rows("select id, seq from p_t order by seq"), [json!({"id": 1, "seq": 1}), json!({"id": 1, "seq": 2})]);
+    assert_eq!(
+        project.rows("select id, seq from p_t order by seq"),
+        [json!({"id": 1, "seq": 1}), json!({"id": 1, "seq": 2})]
+    );
 }
 
 #[test]
 fn text_and_uuid_cursors_go_by_bytes_whatever_the_collation() {
     // In a linguistic order `B` lies between `a` and `c`; by bytes it is the first.
-    let db = Db::new("create table t (id int primary key, k text not null, u uuid); insert into t values (1, 'a'), (2, 'B')");
+    let db = Db::new(
+        "create table t (id int primary key, k text not null, u uuid); insert into t values (1, 'a'), (2, 'B')",
+    );
     let project = db.project("", &incremental("incremental = \"k\""));
     project.run();
     db.sql("insert into t values (3, 'Z'), (4, 'ab')");
@@ -222,7 +228,8 @@ fn timestamps_without_a_zone_and_days_have_windows_of_their_own() {
 
 #[test]
 fn a_cursor_that_has_no_order_or_is_no_column_is_refused() {
-    let db = Db::new("create table t (id int primary key, n numeric(10,0), at timestamptz); insert into t values (1, 5)");
+    let db =
+        Db::new("create table t (id int primary key, n numeric(10,0), at timestamptz); insert into t values (1, 5)");
     let project = db.project("", &incremental("incremental = \"n\""));
     project.hakiri(&["run"]).expect(1).says("HK0409").says("`n` has the type numeric(10,0)").says("bigint");
     let project = db.project("", &incremental("incremental = \"updated\""));
@@ -318,7 +325,9 @@ fn keys_that_the_server_orders_in_another_way_are_not_cut() {
 
 #[test]
 fn a_key_that_a_transform_may_change_is_read_in_one_step() {
-    let db = Db::new("create table t (id int primary key, name text); insert into t select i, 'n' from generate_series(1, 50) i");
+    let db = Db::new(
+        "create table t (id int primary key, name text); insert into t select i, 'n' from generate_series(1, 50) i",
+    );
     for (transform, expected) in [
         ("select * exclude (name) from input", 5),
         ("select * replace (id % 7 as id) from input", 1),
@@ -336,7 +345,11 @@ fn rows_that_come_between_plan_and_read_are_not_lost_and_a_step_is_one_snapshot(
     let project = db.project("", &incremental("chunk_rows = 20"));
     let lock = db.connect();
     lock.sql("begin; lock table t in access exclusive mode");
-    let first = project.command(&["run", "--tick", "2026-01-01T00:00:00Z"]).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let first = project
+        .command(&["run", "--tick", "2026-01-01T00:00:00Z"])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
     lock.sql("rollback");
     let mut first = first;
     assert!(first.wait().unwrap().success());
@@ -430,7 +443,7 @@ fn missing_grants_are_named_with_the_statement_to_run_and_the_other_tables_go_on
     project.run();
     // Policies that hide rows are not taken for all there is.
     db.sql("alter table s.open enable row level security");
-    project.hakiri(&["run"]).expect(3).says("row-level security");
+    project.hakiri(&["run"]).expect(3).says("row-level security").says("row_security = true");
     project.manifest(&manifest(", schema = \"s\", row_security = true", ""));
     project.run();
     assert_eq!(ids(&project, "p_open"), Vec::<i64>::new());
