@@ -7,7 +7,7 @@
 //!   RecordCatalog               reads the records a method needs, asks a rule, writes what it decided, or starts over
 //!     rules::*                    pure: typed records in, changed records and an answer out
 //!     Records (4 methods)         what a backend implements: versioned texts with optimistic concurrency
-//!       memory, sqlite, …
+//!       memory, sqlite, postgres, …
 //! ```
 //!
 //! Why not one implementation of the twelve methods per backend: leases, fencing, first-wins and idempotence would be
@@ -23,6 +23,7 @@
 //! | [`key`] | how a record's key is stored as one ordered text |
 //! | [`memory`] | the reference adapter: a map in memory |
 //! | [`sqlite`] | one local file, shared by several processes |
+//! | [`postgres`] | a PostgreSQL database, shared by several machines |
 //! | `conformance`, `recording` | for tests, behind the feature `conformance` |
 #![cfg_attr(test, allow(clippy::disallowed_methods))] // test code opts out, see CONTRIBUTING.md
 
@@ -31,6 +32,7 @@ mod catalog;
 pub mod conformance;
 pub mod key;
 pub mod memory;
+pub mod postgres;
 #[cfg(feature = "conformance")]
 pub mod recording;
 pub mod records;

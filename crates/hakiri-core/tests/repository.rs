@@ -62,7 +62,7 @@ fn heavy_and_outside_dependencies_stay_where_they_belong() {
     for name in ["hakiri-core", "hakiri-catalog", "hakiri-connect", "hakiri-engine", "hakiri"] {
         assert!(!dependencies(name).contains("datafusion"), "only hakiri-query may see DataFusion (ADR 0002)");
     }
-    for outside in ["tokio", "reqwest", "object_store", "rusqlite", "tempfile"] {
+    for outside in ["tokio", "reqwest", "object_store", "rusqlite", "tempfile", "tokio-postgres"] {
         assert!(!dependencies("hakiri-core").contains(outside), "the core has no I/O: {outside}");
     }
 }

@@ -206,6 +206,79 @@ impl Drop for Server {
     }
 }
 
+/// A pooler in transaction mode before a server: each transaction of a client may go over another of its few
+/// connections, which forget nothing in between.
+#[derive(Debug)]
+pub struct Pooler {
+    folder: TempDir,
+    port: u16,
+    child: Child,
+}
+
+impl Pooler {
+    /// Starts one before the server of a URL `postgres://user@127.0.0.1:port/database`.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start(url: &str, connections: u32) -> Self {
+        let (user, rest) = url.strip_prefix("postgres://").unwrap().split_once('@').unwrap();
+        let (host, database) = rest.split_once('/').unwrap();
+        let (host, port_of_server) = host.split_once(':').unwrap();
+        for _ in 0..5 {
+            let folder = tempfile::Builder::new().prefix("hakiri-pooler").tempdir().unwrap();
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let conf = folder.path().join("conf");
+            std::fs::write(folder.path().join("users"), format!("\"{user}\" \"\"\n")).unwrap();
+            let text = format!(
+                "[databases]\n{database} = host={host} port={port_of_server} user={user}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+                 listen_port = {port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {}\npool_mode = transaction\n\
+                 default_pool_size = {connections}\nmax_client_conn = 200\nserver_round_robin = 1\n",
+                folder.path().join("users").display()
+            );
+            std::fs::write(&conf, text).unwrap();
+            give(folder.path());
+            let log = std::fs::File::create(folder.path().join("log")).unwrap();
+            let found = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"].into_iter().find(|p| Path::new(p).exists());
+            let mut child = as_user(Path::new(found.expect("no pgbouncer: run ./x setup")))
+                .arg(&conf)
+                .stdin(Stdio::null())
+                .stdout(log.try_clone().unwrap())
+                .stderr(log)
+                .process_group(0)
+                .spawn()
+                .unwrap();
+            let begun = Instant::now();
+            while child.try_wait().unwrap().is_none() {
+                if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                    return Self { folder, port, child };
+                }
+                assert!(begun.elapsed() < PATIENCE, "the pooler takes too long");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        panic!("the pooler does not start");
+    }
+
+    /// The URL to use instead of the server's.
+    pub fn url(&self, of_server: &str) -> String {
+        let (user, rest) = of_server.split_once('@').unwrap();
+        let (_, database) = rest.split_once('/').unwrap();
+        format!("{user}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// What it wrote to its log.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.folder.path().join("log")).unwrap_or_default()).into_owned()
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// A program of the newest PostgreSQL of this machine.
 fn bin(name: &str) -> PathBuf {
     let mut found: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
@@ -231,7 +304,10 @@ fn user() -> &'static str {
 
 /// A program of PostgreSQL, under a user that it accepts and without the settings of the developer's.
 fn as_server(name: &str) -> Command {
-    let program = bin(name);
+    as_user(&bin(name))
+}
+
+fn as_user(program: &Path) -> Command {
     let mut command = if is_root() {
         let mut command = Command::new("setpriv");
         let gid = Command::new("id").args(["-g", user()]).output().unwrap();

@@ -70,6 +70,9 @@ pub trait Time: Send + Sync {
     fn ttl_ms(&self) -> i64 {
         60_000
     }
+    /// Stops it where a new [`ManualClock`] stands, for a test that compares answers with instants in them. From then on
+    /// it moves by [`Self::pass`] only. Nothing to do for one that always does.
+    async fn stand_still(&self) {}
 }
 
 /// A clock that stands still until it is told to go on.

@@ -1,8 +1,11 @@
-//! The adapters against the suite, the suite against broken adapters, and processes against one file.
+//! The adapters against the suite, the suite against broken adapters, and processes against one catalog.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)] // test code
 
 mod broken;
+mod database;
 mod files;
+mod kill;
+mod postgres;
 mod processes;
 mod records;
 
@@ -56,3 +59,5 @@ impl Setup for InFile {
 hakiri_catalog::catalog_conformance!(in_memory, crate::InMemory { max_batch: usize::MAX });
 hakiri_catalog::catalog_conformance!(in_small_batches, crate::InMemory { max_batch: 100 });
 hakiri_catalog::catalog_conformance!(sqlite_file, crate::InFile { durable: false });
+hakiri_catalog::catalog_conformance!(postgres_database, crate::database::InDatabase { pooled: false });
+hakiri_catalog::catalog_conformance!(postgres_through_a_pooler, crate::database::InDatabase { pooled: true });

@@ -1,4 +1,4 @@
-//! Several processes on one file: nothing lost, nothing doubled, also when some are killed (C1, C4, C5, C7).
+//! Several processes on one catalog, a file or a database: nothing lost, nothing doubled, also when some are killed (C1, C4, C5, C7).
 //!
 //! The children are this test binary again, told by an environment variable what to do.
 
@@ -10,11 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hakiri_catalog::conformance::fixture::{commit_a, head, list, pipeline, plan, run};
-use hakiri_catalog::{Catalog, CatalogError, sqlite};
+use hakiri_catalog::{Catalog, CatalogError, postgres, sqlite};
 use hakiri_core::catalog::{Claim, Kind, Record, RunStatus};
 use hakiri_core::time::{Clock, Instant};
+use hakiri_sim::postgres::shared;
+
+use crate::database::project;
 
 const FOLDER: &str = "HAKIRI_CATALOG_TEST_FOLDER";
+/// The project in the database; a file in the folder where there is none.
+const PROJECT: &str = "HAKIRI_CATALOG_TEST_PROJECT";
 const WORKER: &str = "HAKIRI_CATALOG_TEST_WORKER";
 const RUNS: &str = "HAKIRI_CATALOG_TEST_RUNS";
 
@@ -28,6 +33,14 @@ impl Clock for RealClock {
     }
 }
 
+/// The catalog under test.
+async fn open(folder: &Path, project: Option<&str>, new_id: &str) -> Box<dyn Catalog> {
+    match project {
+        Some(project) => Box::new(postgres::open(&shared(), project, new_id).await.unwrap()),
+        None => Box::new(sqlite::open(&folder.join("c.sqlite"), Arc::new(RealClock), new_id).unwrap()),
+    }
+}
+
 /// A child's whole life: some runs from lease to commit, each written to its own file after it was acknowledged.
 #[tokio::test]
 async fn child() {
@@ -36,10 +49,11 @@ async fn child() {
     };
     let number = |name: &str| std::env::var(name).unwrap().parse::<i64>().unwrap();
     let (worker, runs) = (number(WORKER), number(RUNS));
-    let catalog = sqlite::open(&folder.join("c.sqlite"), Arc::new(RealClock), &format!("made by {worker}")).unwrap();
+    let project = std::env::var(PROJECT).ok();
+    let catalog = open(&folder, project.as_deref(), &format!("made by {worker}")).await;
     let mut acknowledged = std::fs::File::create(folder.join(format!("acknowledged-{worker}"))).unwrap();
     for n in worker * 1000..worker * 1000 + runs {
-        let seq = whole_run(&catalog, n).await;
+        let seq = whole_run(&*catalog, n).await;
         writeln!(acknowledged, "{n} {seq}").unwrap();
         acknowledged.sync_all().unwrap();
     }
@@ -91,8 +105,9 @@ async fn whole_run(catalog: &dyn Catalog, n: i64) -> u64 {
     }
 }
 
-fn spawn(folder: &Path, worker: i64, runs: i64) -> Child {
+fn spawn(folder: &Path, project: Option<&str>, worker: i64, runs: i64) -> Child {
     Command::new(std::env::current_exe().unwrap())
+        .envs(project.map(|project| (PROJECT, project)))
         .args(["--exact", "processes::child", "--nocapture"])
         .env(FOLDER, folder)
         .env(WORKER, worker.to_string())
@@ -117,11 +132,11 @@ fn acknowledged(folder: &Path, workers: i64) -> BTreeMap<i64, u64> {
 }
 
 /// Every number was given once, and every acknowledged run is there under its number.
-async fn check(folder: &Path, acknowledged: &BTreeMap<i64, u64>) -> u64 {
-    let catalog = sqlite::open(&folder.join("c.sqlite"), Arc::new(RealClock), "late").unwrap();
-    let head = head(&catalog).await;
+async fn check(folder: &Path, project: Option<&str>, acknowledged: &BTreeMap<i64, u64>) -> u64 {
+    let catalog = open(folder, project, "late").await;
+    let head = head(&*catalog).await;
     let mut seqs = BTreeMap::new();
-    for (_, record) in list(&catalog, Kind::Run, &["crm"]).await {
+    for (_, record) in list(&*catalog, Kind::Run, &["crm"]).await {
         let Record::Run(record) = record else { panic!() };
         if record.report.status == RunStatus::Succeeded {
             let before = seqs.insert(record.report.seq.unwrap(), record.report.run);
@@ -136,24 +151,22 @@ async fn check(folder: &Path, acknowledged: &BTreeMap<i64, u64>) -> u64 {
     head.seq
 }
 
-#[tokio::test]
-async fn six_processes_commit_side_by_side() {
+async fn side_by_side(project: Option<&str>) {
     let folder = tempfile::tempdir().unwrap();
-    // All of them find no file: one creates it.
-    let children: Vec<_> = (0..6).map(|worker| spawn(folder.path(), worker, 8)).collect();
+    // All of them find no catalog: one creates it.
+    let children: Vec<_> = (0..6).map(|worker| spawn(folder.path(), project, worker, 8)).collect();
     for mut child in children {
         assert!(child.wait().unwrap().success());
     }
     let told = acknowledged(folder.path(), 6);
     assert_eq!(told.len(), 48);
-    assert_eq!(check(folder.path(), &told).await, 48);
+    assert_eq!(check(folder.path(), project, &told).await, 48);
 }
 
-#[tokio::test]
-async fn killed_processes_lose_nothing_that_was_acknowledged() {
+async fn killed(project: Option<&str>) {
     let folder = tempfile::tempdir().unwrap();
     let mut children: Vec<_> =
-        (0..5).map(|worker| spawn(folder.path(), worker, if worker == 4 { 15 } else { 500 })).collect();
+        (0..5).map(|worker| spawn(folder.path(), project, worker, if worker == 4 { 15 } else { 500 })).collect();
     for (i, child) in children.iter_mut().take(4).enumerate() {
         std::thread::sleep(Duration::from_millis(if i == 0 { 700 } else { 250 }));
         child.kill().unwrap();
@@ -164,5 +177,25 @@ async fn killed_processes_lose_nothing_that_was_acknowledged() {
     let told = acknowledged(folder.path(), 5);
     assert!(told.keys().filter(|n| **n >= 4000).count() == 15);
     assert!(told.keys().any(|n| *n < 4000), "the others were killed before they did anything");
-    check(folder.path(), &told).await;
+    check(folder.path(), project, &told).await;
+}
+
+#[tokio::test]
+async fn six_processes_commit_side_by_side() {
+    side_by_side(None).await;
+}
+
+#[tokio::test]
+async fn six_processes_commit_side_by_side_in_postgres() {
+    side_by_side(Some(&project())).await;
+}
+
+#[tokio::test]
+async fn killed_processes_lose_nothing_that_was_acknowledged() {
+    killed(None).await;
+}
+
+#[tokio::test]
+async fn killed_processes_lose_nothing_that_was_acknowledged_in_postgres() {
+    killed(Some(&project())).await;
 }

@@ -77,7 +77,7 @@ async fn what_may_pass_is_transient() {
 
 #[tokio::test]
 async fn a_wrong_password_is_no_reason_to_try_again() {
-    let hba = "local all all trust\nhost all hakiri all trust\nhost all all all scram-sha-256\n";
+    let hba = "host all hakiri all trust\nhostssl all ann all trust\nhostnossl all ann all reject\nhost all all all scram-sha-256\n";
     let server = Server::start(&Options { hba: Some(hba.to_owned()), ..Options::default() });
     let client = connect(&Address::parse(&server.url()).unwrap(), "test").await.unwrap();
     client.batch_execute("CREATE ROLE bob LOGIN PASSWORD 'p@ss/word'").await.unwrap();
@@ -122,6 +122,13 @@ async fn out_of_reach_is_told_with_a_reason() {
 
     let e = encrypted("postgres://u@/d?host=/nowhere").await.unwrap_err();
     assert!(e.message().contains("no socket"), "{e:?}");
+
+    // A name that cannot exist (RFC 6761), whether or not there is anybody to ask.
+    let e = encrypted("postgres://u@nowhere.invalid/d?connect_timeout=2").await.unwrap_err();
+    assert_eq!(e.code(), Code::PostgresUnreachable, "{e:?}");
+    // Nor does it keep from the hosts behind it.
+    let patient = shared().replace("@", "@nowhere.invalid,") + "?connect_timeout=60&sslmode=disable";
+    assert!(!encrypted(&patient).await.unwrap());
 }
 
 #[tokio::test]
