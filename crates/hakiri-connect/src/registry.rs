@@ -19,6 +19,7 @@ use serde_json::Value;
 use crate::file::{FileConfig, FileConnector};
 use crate::github;
 use crate::http::{HttpConfig, HttpConnector};
+use crate::postgres::{PostgresConfig, PostgresConnector};
 
 /// One connector of the binary.
 struct Entry {
@@ -42,6 +43,12 @@ const ENTRIES: &[Entry] = &[
         about: "any JSON API over HTTP, described in the manifest",
         schema: || schemars::schema_for!(HttpConfig).to_value(),
         open: |config| Ok(Arc::new(HttpConnector::new(parse_config::<HttpConfig>("http", config)?)?)),
+    },
+    Entry {
+        name: "postgres",
+        about: "tables of a PostgreSQL database, read by binary copy",
+        schema: || schemars::schema_for!(PostgresConfig).to_value(),
+        open: |config| Ok(Arc::new(PostgresConnector::new(parse_config("postgres", config)?)?)),
     },
 ];
 

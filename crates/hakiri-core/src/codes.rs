@@ -169,6 +169,9 @@ codes! {
     PostgresValue "HK1009" Permanent, "PostgreSQL refused a value", "A value does not fit a type or a constraint. The server's message may quote the value and is not shown.", "see the server's log for the message";
     PostgresRefused "HK1010" Permanent, "PostgreSQL refused the statement", "The server does not carry out this statement.", "read the message and the SQLSTATE";
     PostgresProtocol "HK1011" Permanent, "the answer is not PostgreSQL's", "Something else than a PostgreSQL server answers there, or it speaks another dialect of the protocol.", "check host and port; a proxy in between must pass the PostgreSQL protocol unchanged";
+    PostgresType "HK1020" Permanent, "a column's type cannot be read", "The type has no counterpart in Arrow and Parquet. Nothing of this table was read.", "name a type to cast the column to in `casts`, or leave it out with `exclude_columns`";
+    PostgresUnstorable "HK1021" SchemaIncompatible, "a value cannot be stored as its column's type", "A NaN in a numeric with digits, a time stamp beyond the range, an array of several dimensions, or text that is not UTF-8. It is never changed to make it fit.", "correct the value, or read the column as text with `casts`";
+    PostgresTorn "HK1022" Transient, "the rows from PostgreSQL ended early or cannot be read", "The connection ended in the middle of the rows, or something between changed them. Nothing of this step was kept.", "try again; the cursor stays where it was";
 
     // 11 serving
     ServeOpen "HK1110" Usage, "the server would be open to others", "The address to listen on can be reached from other machines, and there is no token that says who may look.", "set HAKIRI_TOKEN to a secret of at least 16 characters, or listen on 127.0.0.1";

@@ -8,6 +8,7 @@ use std::time::Duration;
 use hakiri_core::codes::Code;
 use hakiri_core::error::{Error, Result};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::AbortHandle;
 use tokio_postgres::config::SslMode as Wanted;
 use tokio_postgres::{Client, Config, Connection};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -33,6 +34,41 @@ const LEAST: Duration = Duration::from_secs(1);
 /// # Errors
 /// `HK1001` to `HK1003`, `HK1005` (no such database) or `HK1007`, with the address as their place.
 pub async fn connect(address: &Address, application: &str) -> Result<Client> {
+    Ok(connect_within(address, application).await?.0)
+}
+
+/// As [`connect`], but the connection ends with what is returned, also in the middle of an answer. A [`Client`] alone
+/// lets its task read on until the answer is complete, which of a large copy takes hours that nobody waits for.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn hold(address: &Address, application: &str) -> Result<Held> {
+    let (client, task) = connect_within(address, application).await?;
+    Ok(Held { client, task })
+}
+
+/// A client whose connection ends with it. See [`hold`].
+#[derive(Debug)]
+pub struct Held {
+    client: Client,
+    task: AbortHandle,
+}
+
+impl std::ops::Deref for Held {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn connect_within(address: &Address, application: &str) -> Result<(Client, AbortHandle)> {
     match tokio::time::timeout(address.timeout, open(address, application)).await {
         Ok(result) => result,
         Err(_) => Err(Error::new(
@@ -44,7 +80,7 @@ pub async fn connect(address: &Address, application: &str) -> Result<Client> {
     .map_err(|e| e.at(address.to_string()))
 }
 
-async fn open(address: &Address, application: &str) -> Result<Client> {
+async fn open(address: &Address, application: &str) -> Result<(Client, AbortHandle)> {
     let tls = address
         .tls
         .get_or_try_init(|| async {
@@ -92,7 +128,7 @@ async fn open(address: &Address, application: &str) -> Result<Client> {
 }
 
 /// A connection that was made: is it to a server that Hakiri knows?
-fn settle<S, T>(client: Client, connection: Connection<S, T>) -> Result<Client>
+fn settle<S, T>(client: Client, connection: Connection<S, T>) -> Result<(Client, AbortHandle)>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -103,11 +139,11 @@ where
     if major.is_some_and(|major| major < OLDEST) {
         return Err(Error::new(Code::PostgresOld, format!("the server has version {version}")));
     }
-    tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         // Its error is told to those who wait for an answer; with none waiting it is of no interest.
         let _ = connection.await;
     });
-    Ok(client)
+    Ok((client, task.abort_handle()))
 }
 
 /// One way to a host.

@@ -26,5 +26,5 @@ mod roots;
 mod tls;
 
 pub use address::{Address, SslMode};
-pub use connect::{OLDEST, connect};
+pub use connect::{Held, OLDEST, connect, hold};
 pub use error::error;

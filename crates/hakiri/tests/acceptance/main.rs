@@ -21,6 +21,8 @@ mod http;
 mod interop;
 mod kill;
 mod page;
+mod postgres;
+mod postgres_types;
 mod query;
 mod serve;
 mod state;

@@ -1,10 +1,11 @@
-//! A project in a temporary folder, the binary, and doubles of APIs.
+//! A project in a temporary folder, the binary, doubles of APIs, and databases.
 
 pub mod api;
 pub mod bucket;
 pub mod database;
 pub mod proxy;
 pub mod server;
+pub mod pg;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
