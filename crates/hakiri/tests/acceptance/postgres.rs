@@ -65,9 +65,9 @@ fn tables_views_and_partitioned_tables_are_offered_with_their_keys_and_nothing_e
     assert_eq!(rows.trim(), "['x', 'x', 'y'] [1, 2, 1]");
 
     let wrong = db.project(", schema = \"my schema\"", "");
-    wrong.hakiri(&["run"]).expect(1).says("HK0403").says("did you mean `My Schema`?");
+    wrong.hakiri(&["run"]).expect(2).says("HK0403").says("did you mean `My Schema`?");
     let wrong = db.project(", schema = \"My Schema\"", "tables = [\"part\"]\n");
-    wrong.hakiri(&["run"]).expect(1).says("HK0402");
+    wrong.hakiri(&["run"]).expect(2).says("HK0402");
 }
 
 #[test]
