@@ -45,6 +45,9 @@ static SECRETS: RwLock<Vec<Secrets>> = RwLock::new(Vec::new());
 /// The project's log, once it is known which project.
 static FILES: OnceLock<Mutex<Writer>> = OnceLock::new();
 
+/// Libraries whose finer messages hold values, and the level they are kept at whatever is asked for.
+const QUOTING: [&str; 2] = ["tokio_postgres=info", "postgres_protocol=info"];
+
 /// How a process logs.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
@@ -68,10 +71,12 @@ pub fn init(settings: Settings) -> Result<()> {
         (None, false) => ONE_SHOT,
     };
     let filter = |text: &str| {
-        EnvFilter::try_new(text).map_err(|e| {
+        let filter = EnvFilter::try_new(text).map_err(|e| {
             Error::new(Code::Arguments, format!("HAKIRI_LOG: {e}"))
                 .with_hint("write for example HAKIRI_LOG=warn,hakiri=debug")
-        })
+        })?;
+        // Below this level these quote what they send, values of records included (P8).
+        Ok::<_, Error>(QUOTING.iter().filter_map(|d| d.parse().ok()).fold(filter, EnvFilter::add_directive))
     };
     let stderr = match settings.format {
         Some(LogFormat::Json) => Sink::Json,
@@ -88,8 +93,9 @@ pub fn init(settings: Settings) -> Result<()> {
 /// Also writes to the project's log from now on, and keeps its secrets out of every line. A log that cannot be written is
 /// no reason not to work.
 pub fn to_files(state_dir: &Path, project: &Project, secrets: &dyn SecretSource) {
-    for pipeline in &project.pipelines {
-        if let Ok(secrets) = secrets.secrets(&pipeline.secrets) {
+    let of_project = [project.catalog_secrets(), project.notify_secrets()];
+    for names in project.pipelines.iter().map(|p| &p.secrets).chain(&of_project) {
+        if let Ok(secrets) = secrets.secrets(names) {
             keep_secret(secrets);
         }
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::Project;
 use crate::support::api::{Api, Response};
 use crate::support::bucket::{objects, verified};
-use crate::support::database::Database;
+use crate::support::pg::Db;
 use crate::support::proxy::Proxy;
 use crate::support::server::{Server, wait_for};
 
@@ -22,7 +22,7 @@ struct Cluster {
     project: Project,
     api: Api,
     prefix: String,
-    database: Database,
+    database: Db,
     nodes: Vec<Node>,
 }
 
@@ -72,7 +72,7 @@ impl Cluster {
                 api.url
             ));
         }
-        let database = Database::new();
+        let database = Db::new("");
         let target = endpoint().trim_start_matches("http://").to_owned();
         let nodes = (0..nodes)
             .map(|n| {

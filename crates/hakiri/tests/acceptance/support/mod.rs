@@ -2,10 +2,9 @@
 
 pub mod api;
 pub mod bucket;
-pub mod database;
+pub mod pg;
 pub mod proxy;
 pub mod server;
-pub mod pg;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -74,6 +74,21 @@ impl Db {
         url_of(&self.name, Some((user, password)))
     }
 
+    /// Where its server listens.
+    pub fn address(&self) -> String {
+        let url = url::Url::parse(&self.url()).unwrap();
+        format!("{}:{}", url.host_str().unwrap(), url.port().unwrap())
+    }
+
+    /// Its URL by way of another address.
+    pub fn url_at(&self, address: &str) -> String {
+        let mut url = url::Url::parse(&self.url()).unwrap();
+        let (host, port) = address.split_once(':').unwrap();
+        url.set_host(Some(host)).unwrap();
+        url.set_port(Some(port.parse().unwrap())).unwrap();
+        url.into()
+    }
+
     #[track_caller]
     pub fn sql(&self, sql: &str) -> Vec<Vec<Option<String>>> {
         self.connection.sql(sql)
