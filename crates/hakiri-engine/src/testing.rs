@@ -161,6 +161,7 @@ impl Bench {
             context: Default::default(),
             catalog: Default::default(),
             notify: None,
+            deploy: Default::default(),
             pipelines: vec![spec],
             moved: Vec::new(),
         };
