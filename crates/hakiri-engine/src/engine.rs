@@ -14,6 +14,7 @@ use hakiri_core::time::Clock;
 use hakiri_core::transform::Transforms;
 use hakiri_core::{Error, Result};
 
+use crate::read::Kept;
 use crate::store::Store;
 
 /// Where an engine gets the values of a pipeline's secrets.
@@ -103,6 +104,8 @@ pub struct Engine {
     pub cancel: Cancel,
     /// Raised when the process is to end in good order: what was started is finished, nothing else is started.
     pub drain: Cancel,
+    /// Manifests read before, for a process that lives long.
+    pub kept: Arc<Kept>,
     /// Settings.
     pub settings: Settings,
 }

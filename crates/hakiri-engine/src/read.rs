@@ -2,11 +2,16 @@
 //!
 //! A head is enough: each manifest names the one before it. So the same walk serves a catalog and a bucket without one
 //! (the derived `heads/`), and there is one way to read a store.
+//!
+//! A chain has a manifest for every run since the last snapshot, and each commit walks it to publish its view. A process
+//! that commits every minute keeps the manifests it has read ([`Kept`]): they are named by their hash and never change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hakiri_core::catalog::{Head, TableHead};
 use hakiri_core::codes::Code;
+use hakiri_core::hash::Hash;
 use hakiri_core::id::{PipelineId, ProjectName, TableName};
 use hakiri_core::manifest::{FORMAT, FileRef, Subject, TableManifest};
 use hakiri_core::view::{Layer, TableView};
@@ -76,6 +81,20 @@ pub async fn views(
     seq: u64,
     tables: &BTreeMap<TableName, TableHead>,
 ) -> Result<Vec<TableView>> {
+    views_keeping(store, &Kept::default(), pipeline, seq, tables).await
+}
+
+/// As [`views`], with manifests that were read before.
+///
+/// # Errors
+/// As [`views`]; what was kept is not looked at again, so that damage since then is not noticed here.
+pub async fn views_keeping(
+    store: &Store,
+    kept: &Kept,
+    pipeline: &PipelineId,
+    seq: u64,
+    tables: &BTreeMap<TableName, TableHead>,
+) -> Result<Vec<TableView>> {
     let mut views = Vec::new();
     for (table, head) in tables {
         let Some(schema) = &head.schema else { continue };
@@ -85,39 +104,72 @@ pub async fn views(
             seq,
             schema: schema.clone(),
             merge: head.merge.clone(),
-            layers: layers(store, head).await?,
+            layers: layers(store, kept, head).await?,
         });
     }
     Ok(views)
 }
 
 /// The layers of a table, oldest first: the snapshot, if there is one, and the runs it does not cover.
-async fn layers(store: &Store, head: &TableHead) -> Result<Vec<Layer>> {
+async fn layers(store: &Store, kept: &Kept, head: &TableHead) -> Result<Vec<Layer>> {
     let mut layers = Vec::new();
     let covers = head.snapshot.as_ref().map_or(0, |s| s.covers);
     let mut next = head.manifest.clone();
     while let Some(file) = next {
-        let manifest = load_manifest(store, &file).await?;
+        let manifest = kept.load(store, &file).await?;
         if manifest.seq <= covers {
             break;
         }
         next = manifest.previous.clone();
-        layers.push(layer(file, manifest));
+        layers.push(layer(file, &manifest));
     }
     if let Some(snapshot) = &head.snapshot {
-        layers.push(layer(snapshot.manifest.clone(), load_manifest(store, &snapshot.manifest).await?));
+        layers.push(layer(snapshot.manifest.clone(), &*kept.load(store, &snapshot.manifest).await?));
     }
     layers.reverse();
     Ok(layers)
 }
 
-fn layer(file: FileRef, manifest: TableManifest) -> Layer {
+fn layer(file: FileRef, manifest: &TableManifest) -> Layer {
     Layer {
         manifest: file,
         seq: manifest.seq,
         snapshot: matches!(manifest.subject, Subject::Snapshot { .. }),
-        schema: manifest.schema,
-        parts: manifest.parts,
+        schema: manifest.schema.clone(),
+        parts: manifest.parts.clone(),
+    }
+}
+
+/// Manifests that a process has read, so that it does not read them again: at most so many, and none by default.
+#[derive(Debug, Default)]
+pub struct Kept {
+    most: usize,
+    manifests: Mutex<HashMap<Hash, Arc<TableManifest>>>,
+}
+
+impl Kept {
+    /// Keeps at most so many manifests, of about a KiB each; beyond it they are read anew.
+    pub fn at_most(most: usize) -> Self {
+        Self { most, manifests: Mutex::default() }
+    }
+
+    async fn load(&self, store: &Store, file: &FileRef) -> Result<Arc<TableManifest>> {
+        let lock = || self.manifests.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = lock().get(&file.sha256) {
+            return Ok(known.clone());
+        }
+        let manifest = Arc::new(load_manifest(store, file).await?);
+        let mut manifests = lock();
+        if manifests.len() >= self.most {
+            // Which to let go does not matter much: a chain that does not fit is read from the store in part, and a
+            // snapshot (`hakiri compact`) makes it short again.
+            let gone = manifests.keys().next().cloned();
+            gone.and_then(|hash| manifests.remove(&hash));
+        }
+        if self.most > 0 {
+            manifests.insert(file.sha256.clone(), manifest.clone());
+        }
+        Ok(manifest)
     }
 }
 

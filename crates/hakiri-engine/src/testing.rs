@@ -178,6 +178,7 @@ impl Bench {
             events: Arc::new(Silent),
             cancel: Cancel::default(),
             drain: Cancel::default(),
+            kept: Arc::default(),
             settings: Settings {
                 project_dir: dir.path().to_owned(),
                 temp_dir,

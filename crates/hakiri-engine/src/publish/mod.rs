@@ -17,7 +17,7 @@ use hakiri_core::view::duckdb::view_sql;
 use serde::Serialize;
 
 use crate::Engine;
-use crate::read::{PublishedHead, published_heads, views};
+use crate::read::{PublishedHead, published_heads, views_keeping};
 
 /// Says of a table whether it does not matter that its files cannot be read.
 pub(crate) type Lost<'a> = dyn Fn(&TableName, &TableHead) -> bool + Sync + 'a;
@@ -77,7 +77,7 @@ impl Engine {
         let mut all = Vec::new();
         for (name, table) in &head.tables {
             let one = BTreeMap::from([(name.clone(), table.clone())]);
-            match views(&self.store, &head.pipeline, head.seq, &one).await {
+            match views_keeping(&self.store, &self.kept, &head.pipeline, head.seq, &one).await {
                 Ok(views) => all.extend(views),
                 Err(e) if matches!(e.code(), Code::StoreMissing | Code::StoreDamaged) && lost(name, table) => {
                     self.events.note(&format!("`{name}` cannot be read until it is read anew: {e}"));

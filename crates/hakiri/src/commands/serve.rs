@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hakiri_core::Result;
 use hakiri_core::secret::Secret;
 use hakiri_core::source::Cancel;
+use hakiri_engine::read::Kept;
 
 use super::load;
 use crate::cli::{GlobalArgs, ServeArgs};
@@ -17,6 +18,9 @@ use crate::serve::http::metrics::Metrics;
 use crate::serve::{self, Options};
 use crate::world::{Access, World};
 
+/// Manifests that the process keeps in memory, of about a KiB each: a fortnight of a table that commits every minute.
+const KEPT_MANIFESTS: usize = 20_000;
+
 /// Runs the command.
 pub async fn run(global: &GlobalArgs, printer: &Printer, args: &ServeArgs) -> Result<Exit> {
     let loaded = match load(global, printer)? {
@@ -27,6 +31,7 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &ServeArgs) -> Re
     let events = Arc::new(Fan(vec![Arc::new(Recorder), metrics.clone()]));
     let mut world = World::open(global, &loaded, Access::Write, events, Cancel::default()).await?;
     logging::to_files(&world.state_dir, &world.engine.project, &*world.engine.secrets);
+    world.engine.kept = Arc::new(Kept::at_most(KEPT_MANIFESTS));
     let settings = &mut world.engine.settings;
     settings.memory /= args.workers;
     settings.lease_ttl_ms = i64::try_from(args.lease.as_millis()).unwrap_or(i64::MAX);

@@ -124,6 +124,7 @@ impl World {
             events,
             cancel,
             drain: Cancel::default(),
+            kept: Arc::default(),
             settings: Settings {
                 project_dir: dir.clone(),
                 temp_dir,
