@@ -23,5 +23,5 @@ tables = ["orders"]
 source = { $config }
 TOML
 # A key only where the source has one: a file's rows are stored as they come.
-export HAKIRI_BENCH_DSN=$source
+[ "$kind" != pg ] || export HAKIRI_BENCH_DSN=$source
 "$HAKIRI_BIN" -C "$project" --quiet run

@@ -83,6 +83,7 @@ codes! {
     CatalogCorrupt "HK0206" Permanent, "the catalog cannot be read", "The catalog is damaged, or is not a catalog.", "restore the file from a copy; the store's heads/ hold what is needed to rebuild it";
     CatalogNewer "HK0207" Usage, "the catalog was written by a newer Hakiri", "Its format version is above the ones this binary knows.", "use the newer binary";
     CatalogHeld "HK0208" Transient, "another run of this pipeline is under way", "One pipeline has one writer at a time (P3).", "wait for it, or look at `hakiri runs`";
+    CatalogClock "HK0209" Permanent, "the clock of this machine is wrong", "It differs from the catalog's by more than 30 seconds. A server whose clock is ahead would read windows before their rows are written.", "set the clock, best by NTP; the server goes on by itself";
 
     // 03 store
     StoreUnavailable "HK0301" Transient, "the store cannot be reached", "The folder or bucket did not answer.", "check the path or endpoint, the credentials and the network";

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use hakiri_core::catalog::{Key, Record, RunReport, RunStatus};
+use hakiri_core::catalog::{Key, Kind, PageRequest, Record, RunReport, RunStatus};
 use hakiri_core::codes::Code;
 use hakiri_core::id::{PipelineId, RunId};
 use hakiri_core::ops::{AfterBegin, AfterCommit, AfterStep, BeginRequest, CommitRequest, StepRequest};
+use hakiri_core::step::StepStatus;
 use hakiri_core::{Error, Result};
 
 use crate::Engine;
@@ -59,11 +60,11 @@ async fn go(engine: &Engine, request: &BeginRequest, patient: bool) -> Result<Dr
                 match all_steps(engine, request, &run, epoch, steps, concurrency).await {
                     Ok(true) => (run, epoch),
                     Ok(false) => {
-                        engine.catalog.renew(&request.pipeline, &run, epoch, 0).await?;
+                        give_back(engine, &request.pipeline, &run, epoch).await;
                         return Ok(Driven { reports, held: None });
                     }
                     Err(e) => {
-                        let _ = engine.catalog.renew(&request.pipeline, &run, epoch, 0).await;
+                        give_back(engine, &request.pipeline, &run, epoch).await;
                         return Err(of_cancelled(engine, &request.pipeline, &run, e).await);
                     }
                 }
@@ -119,6 +120,30 @@ async fn one_step(engine: &Engine, pipeline: &PipelineId, run: &RunId, epoch: u6
         }
     }
     Ok(false)
+}
+
+/// Gives back the lease of a run, so that others go on with it at once; unless another worker is at one of its steps:
+/// the lease is its as well, and without it the next run's epoch would fence it. Best effort: a lease that is not given
+/// back only costs its time to live.
+async fn give_back(engine: &Engine, pipeline: &PipelineId, run: &RunId, epoch: u64) {
+    let page = PageRequest {
+        kind: Kind::Step,
+        prefix: vec![pipeline.to_string(), run.to_string()],
+        after: None,
+        limit: 1_000,
+        newest_first: false,
+    };
+    let (Ok(info), Ok(listed)) = (engine.catalog.info().await, engine.catalog.list(&page).await) else { return };
+    let shared = listed.entries.iter().any(|(_, record)| match record {
+        Record::Step(step) => matches!(
+            &step.status,
+            StepStatus::Claimed { worker, until } if *worker != engine.settings.worker && *until > info.now
+        ),
+        _ => false,
+    });
+    if !shared {
+        let _ = engine.catalog.renew(pipeline, run, epoch, 0).await;
+    }
 }
 
 /// A worker of a cancelled run hears that its epoch is stale; that it was cancelled says more.

@@ -85,6 +85,10 @@ impl Engine {
                 }
             };
         }
+        // A lease belongs to a run, so that a second server would get the one of the same run, and plan it once more.
+        if let Some(seconds) = self.live_elsewhere(&head) {
+            return Ok(AfterBegin::Wait { seconds });
+        }
         let Some(due) = self.due(spec, &head, request).await? else { return Ok(AfterBegin::Nothing) };
         // A secret without a value is said before anything is started, not by each table in turn.
         self.secrets.secrets(&spec.secrets)?.resolve(&spec.source.config)?;
@@ -103,7 +107,20 @@ impl Engine {
             let plan = self.plan(spec, &head, &due).await?;
             Ok(self.catalog.put_plan(&plan, lease.epoch).await?)
         };
-        match planned.await {
+        // A plan can take longer than a lease lasts: finding where the chunks of a huge table begin, say.
+        let beat = async {
+            loop {
+                let pause = u64::try_from(self.settings.lease_ttl_ms / 3).unwrap_or(0).max(100);
+                tokio::time::sleep(self.clock.sleep_for(pause)).await;
+                // An error here shows again when the plan is stored.
+                let _ = self.catalog.renew(&request.pipeline, &due.run, lease.epoch, self.settings.lease_ttl_ms).await;
+            }
+        };
+        let planned = tokio::select! {
+            planned = planned => planned,
+            never = beat => never,
+        };
+        match planned {
             Ok(plan) => self.resume(&plan).await,
             Err(e) => {
                 // Best effort: an unreleased lease only costs its time to live.

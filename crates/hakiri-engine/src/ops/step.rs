@@ -147,11 +147,17 @@ impl Engine {
                 self.catalog.renew(&plan.pipeline, &plan.run, epoch, ttl).await?;
                 self.report(plan, epoch, claimed).await
             };
-            if let Err(e) = beaten.await
-                && e.kind() != Kind::Transient
-            {
-                cancel.cancel();
-                return e;
+            match beaten.await {
+                // The claim went to another worker of the run while this one was away: what it still does is for nothing.
+                Err(e) if e.code() == Code::CatalogConflict => {
+                    cancel.cancel();
+                    return Error::new(Code::CatalogFenced, format!("another worker has step {} by now", record.step));
+                }
+                Err(e) if e.kind() != Kind::Transient => {
+                    cancel.cancel();
+                    return e;
+                }
+                Ok(_) | Err(_) => {}
             }
         }
     }

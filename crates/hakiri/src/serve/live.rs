@@ -41,6 +41,7 @@ pub struct Live {
     engine: RwLock<Arc<Engine>>,
     pipelines: RwLock<BTreeMap<PipelineId, Pipeline>>,
     manifest: RwLock<Option<Failure>>,
+    clock: RwLock<Option<Failure>>,
     /// Raised when the process is to end: nothing new is started.
     pub drain: Cancel,
 }
@@ -58,7 +59,13 @@ impl Live {
     /// Of a process that starts now.
     pub fn new(engine: Engine) -> Self {
         let drain = engine.drain.clone();
-        Self { engine: RwLock::new(Arc::new(engine)), pipelines: RwLock::default(), manifest: RwLock::default(), drain }
+        Self {
+            engine: RwLock::new(Arc::new(engine)),
+            pipelines: RwLock::default(),
+            manifest: RwLock::default(),
+            clock: RwLock::default(),
+            drain,
+        }
     }
 
     /// The engine with the manifest that is in force.
@@ -76,6 +83,11 @@ impl Live {
     /// Says that the manifest on disk cannot be taken up.
     pub fn refuse_manifest(&self, failure: Failure) {
         write(&self.manifest, |m| *m = Some(failure));
+    }
+
+    /// Says whether this machine's clock is wrong.
+    pub fn note_clock(&self, failure: Option<Failure>) {
+        write(&self.clock, |c| *c = failure);
     }
 
     /// What is known of a pipeline.
@@ -104,10 +116,11 @@ impl Host for Live {
     }
 
     fn troubles(&self) -> Vec<http::Trouble> {
-        let manifest = read(&self.manifest).map(|failure| http::Trouble { pipeline: None, failure });
+        let of_process = [read(&self.manifest), read(&self.clock)];
+        let of_process = of_process.into_iter().flatten().map(|failure| http::Trouble { pipeline: None, failure });
         let of_pipelines = read(&self.pipelines).into_iter().filter_map(|(pipeline, known)| {
             Some(http::Trouble { pipeline: Some(pipeline), failure: known.trouble?.failure })
         });
-        manifest.into_iter().chain(of_pipelines).collect()
+        of_process.chain(of_pipelines).collect()
     }
 }

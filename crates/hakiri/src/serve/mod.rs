@@ -22,9 +22,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hakiri_core::Result;
+use hakiri_core::codes::Code;
 use hakiri_core::id::PipelineId;
 use hakiri_core::secret::Secret;
+use hakiri_core::{Error, Result};
 use tokio::sync::{Notify, mpsc};
 
 use self::http::HttpState;
@@ -82,7 +83,11 @@ pub async fn serve(args: &GlobalArgs, printer: &Printer, world: World, dir: &Pat
     let watch = tokio::spawn(reload::watch(args.clone(), dir.into(), live.clone(), reloaded.clone()));
     let scheduler = Scheduler::new(live.clone(), &world.state_dir, options.slots);
     let mut work = tokio::spawn(scheduler.run(reloaded, committed));
-    asked_to_end(printer, &live).await?;
+    tokio::select! {
+        asked = asked_to_end(printer, &live) => asked?,
+        // It ends only when asked to; else whoever started the process should start it again.
+        _ = &mut work => return Err(Error::new(Code::Internal, "the scheduler ended by itself")),
+    }
 
     // What runs is finished, or after the grace interrupted: its steps give back their claims and the run its lease, so
     // that another server, or this one after its restart, goes on at once.

@@ -33,6 +33,8 @@ use crate::logging;
 
 /// The longest sleep, so that a clock that is set does not leave anything asleep for long.
 const MAX_SLEEP_MS: i64 = 30_000;
+/// How far the clock of a server may be from its catalog's, in milliseconds.
+const MAX_SKEW_MS: i64 = 30_000;
 /// How long another process of this machine may have a pipeline's lock before it is looked at again, in seconds.
 const LOCKED_SECONDS: u64 = 1;
 
@@ -64,6 +66,7 @@ pub struct Scheduler {
     /// Those whose time has come and who wait for a slot, oldest first: nobody is passed over.
     queue: VecDeque<PipelineId>,
     swept: Instant,
+    clock_wrong: bool,
 }
 
 impl Scheduler {
@@ -77,6 +80,7 @@ impl Scheduler {
             jobs: BTreeMap::new(),
             queue: VecDeque::new(),
             swept,
+            clock_wrong: false,
         };
         scheduler.adopt();
         scheduler
@@ -131,6 +135,9 @@ impl Scheduler {
 
     /// Starts what is due, as far as there are slots.
     fn start(&mut self, running: &mut JoinSet<Ended>) {
+        if self.clock_wrong {
+            return;
+        }
         let engine = self.live.engine();
         let now = engine.clock.now();
         for (id, job) in &mut self.jobs {
@@ -217,14 +224,31 @@ impl Scheduler {
         }
         self.swept = now;
         match unfinished(engine).await {
-            Ok(found) => {
+            Ok((skew, found)) => {
+                self.heed_clock(engine, skew);
                 for (pipeline, expires) in found {
-                    let Some(job) = self.jobs.get_mut(&pipeline).filter(|job| !job.running) else { continue };
+                    // One that failed here backs off or waits for its tick.
+                    let idle = |job: &&mut Job| !job.running && job.failures == 0;
+                    let Some(job) = self.jobs.get_mut(&pipeline).filter(idle) else { continue };
                     job.wakes = wake::earlier(job.wakes, Some(expires.unwrap_or(now)));
                 }
             }
             Err(e) => tracing::warn!(code = %e.code(), "cannot look for unfinished runs: {e}"),
         }
+    }
+
+    /// Ticks and windows go by this machine's clock. Where servers share a catalog, one whose clock is ahead would read
+    /// windows before their rows are written, so it starts nothing until the clocks agree.
+    fn heed_clock(&mut self, engine: &Engine, skew: i64) {
+        let wrong = !engine.settings.sole_worker && skew.abs() > MAX_SKEW_MS;
+        if wrong && !self.clock_wrong {
+            let error = Error::new(Code::CatalogClock, format!("this machine's clock differs by {} ms", -skew));
+            tracing::error!(code = %error.code(), "{error}; nothing is started until it is right");
+        }
+        self.clock_wrong = wrong;
+        self.live.note_clock(wrong.then(|| {
+            Error::new(Code::CatalogClock, format!("this machine's clock differs by {} s", -skew / 1000)).to_failure()
+        }));
     }
 
     /// How long to sleep, in milliseconds of our clock.
@@ -245,8 +269,9 @@ async fn work(engine: &Engine, state_dir: &Path, pipeline: &PipelineId, woke: In
     drive_unless_held(engine, &BeginRequest { pipeline: pipeline.clone(), wake: woke, manual: None }).await
 }
 
-/// Pipelines with an unfinished run, and when its lease expires by our clock; none where it was given back.
-async fn unfinished(engine: &Engine) -> Result<Vec<(PipelineId, Option<Instant>)>> {
+/// The catalog's clock minus ours; and pipelines with an unfinished run, and when its lease expires by our clock; none
+/// where it was given back.
+async fn unfinished(engine: &Engine) -> Result<(i64, Vec<(PipelineId, Option<Instant>)>)> {
     let skew = engine.catalog.info().await?.now.millis() - engine.clock.now().millis();
     let mut found = Vec::new();
     let mut page = PageRequest { kind: Kind::Head, prefix: Vec::new(), after: None, limit: 500, newest_first: false };
@@ -260,7 +285,7 @@ async fn unfinished(engine: &Engine) -> Result<Vec<(PipelineId, Option<Instant>)
         }));
         page.after = listed.entries.last().map(|(key, _)| key.clone());
         if !listed.more {
-            return Ok(found);
+            return Ok((skew, found));
         }
     }
 }
