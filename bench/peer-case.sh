@@ -9,7 +9,7 @@ trap 'rm -rf "$project"' EXIT
 case $kind in
 pg) config="connector = \"postgres\", config = { url = \"\${HAKIRI_BENCH_DSN}\", schema = \"public\" }" ;;
 csv | jsonl) config="connector = \"file\", config = { path = \"$source\" }" ;;
-http) config="connector = \"http\", config = { base_url = \"${source%/*}\", allow_private = true, resources = { orders = { path = \"/${source##*/}\", records = \"data\", primary_key = [\"id\"], children = [\"items\"], paginate = { page = { param = \"page\" } } } } }" ;;
+http) config="connector = \"http\", config = { base_url = \"${source%/*}\", allow_private = true, resources = { orders = { path = \"/${source##*/}\", records = \"data\", primary_key = [\"id\"], children = [\"items\"], paginate = { cursor = { param = \"cursor\", next = \"next\" } } } } }" ;;
 esac
 cat >"$project/hakiri.toml" <<TOML
 [project]
