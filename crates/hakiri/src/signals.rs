@@ -33,6 +33,14 @@ impl Signals {
     }
 }
 
+impl Signals {
+    /// Whether one comes within so many milliseconds, or came since the last call: one that comes while something else is
+    /// done is not lost.
+    pub async fn within(&mut self, millis: u64) -> bool {
+        tokio::time::timeout(std::time::Duration::from_millis(millis), self.next()).await.is_ok()
+    }
+}
+
 /// Ends the process now: the user asked twice, and nothing half-done is visible (P4).
 pub fn end_at_once() -> ! {
     #[expect(clippy::disallowed_methods, reason = "the one place that ends the process without unwinding")]

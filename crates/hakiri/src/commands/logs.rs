@@ -4,13 +4,13 @@ use hakiri_core::Result;
 use hakiri_core::id::RunId;
 use serde_json::Value;
 
-use super::interrupted_within;
 use crate::cli::{GlobalArgs, Level, LogsArgs};
 use crate::exit::Exit;
 use crate::logging::files::{self, Line};
 use crate::logging::text;
 use crate::printer::Printer;
 use crate::project;
+use crate::signals::Signals;
 
 /// How often the log is looked at, in milliseconds.
 const PACE_MS: u64 = 300;
@@ -29,8 +29,9 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &LogsArgs) -> Res
     if !args.follow {
         return Ok(Exit::Done);
     }
+    let mut signals = Signals::new()?;
     loop {
-        if interrupted_within(PACE_MS).await {
+        if signals.within(PACE_MS).await {
             return Ok(Exit::Interrupted);
         }
         follower.read(|line| {

@@ -114,14 +114,6 @@ pub fn count(n: u64, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{} {what}s", indicatif::HumanCount(n)) }
 }
 
-/// Whether the user asked to end within so long.
-async fn interrupted_within(millis: u64) -> bool {
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => true,
-        () = tokio::time::sleep(std::time::Duration::from_millis(millis)) => false,
-    }
-}
-
 /// Asks a question on the terminal; without one, the answer is no.
 fn confirmed(printer: &Printer, question: &str) -> bool {
     use std::io::{BufRead as _, IsTerminal as _};

@@ -8,10 +8,11 @@ use hakiri_core::id::{PipelineId, RunId};
 use hakiri_core::time::Instant;
 use indicatif::HumanCount;
 
-use super::{interrupted_within, open_to_read};
+use super::open_to_read;
 use crate::cli::{GlobalArgs, RunsArgs};
 use crate::exit::Exit;
 use crate::printer::Printer;
+use crate::signals::Signals;
 use crate::status::gather;
 use crate::world::World;
 
@@ -47,6 +48,7 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &RunsArgs) -> Res
 
 /// Prints runs as they come and change, oldest first, until the user ends it.
 async fn follow(global: &GlobalArgs, printer: &Printer, args: &RunsArgs, mut news: Vec<RunReport>) -> Result<Exit> {
+    let mut signals = Signals::new()?;
     let mut seen: BTreeMap<RunId, RunStatus> = BTreeMap::new();
     // Before the first run there is no catalog to keep open.
     let mut world: Option<World> = None;
@@ -63,7 +65,7 @@ async fn follow(global: &GlobalArgs, printer: &Printer, args: &RunsArgs, mut new
                 print(printer, &report);
             }
         }
-        if interrupted_within(PACE_MS).await {
+        if signals.within(PACE_MS).await {
             return Ok(Exit::Interrupted);
         }
         let opened = match world.take() {
