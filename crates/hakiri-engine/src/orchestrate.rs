@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use hakiri_core::catalog::{Key, Kind, PageRequest, Record, RunReport, RunStatus};
 use hakiri_core::codes::Code;
 use hakiri_core::id::{PipelineId, RunId};
 use hakiri_core::ops::{AfterBegin, AfterCommit, AfterStep, BeginRequest, CommitRequest, StepRequest};
 use hakiri_core::step::StepStatus;
 use hakiri_core::{Error, Result};
+use tokio::task::{JoinError, JoinSet};
 
 use crate::Engine;
 
@@ -83,7 +83,8 @@ async fn go(engine: &Engine, request: &BeginRequest, patient: bool) -> Result<Dr
     Ok(Driven { reports, held: None })
 }
 
-/// All steps to their end; false when some were not started.
+/// All steps to their end; false when some were not started. Each is a task of its own: encoding is work for a core, and
+/// a step that computes must not keep the heartbeat of another from its turn.
 async fn all_steps(
     engine: &Engine,
     request: &BeginRequest,
@@ -92,11 +93,18 @@ async fn all_steps(
     steps: Vec<u32>,
     concurrency: u32,
 ) -> Result<bool> {
-    let steps = steps.into_iter().map(|step| one_step(engine, &request.pipeline, run, epoch, step));
-    let mut running = futures::stream::iter(steps).buffer_unordered(concurrency.max(1) as usize);
+    let mut waiting = steps.into_iter();
+    let mut start = |running: &mut JoinSet<Result<bool>>| {
+        if let Some(step) = waiting.next() {
+            let (engine, pipeline, run) = (engine.clone(), request.pipeline.clone(), run.clone());
+            running.spawn(async move { one_step(&engine, &pipeline, &run, epoch, step).await });
+        }
+    };
+    let mut running = JoinSet::new();
+    (0..concurrency.max(1)).for_each(|_| start(&mut running));
     let (mut first_error, mut all) = (None, true);
-    while let Some(result) = running.next().await {
-        match result {
+    while let Some(joined) = running.join_next().await {
+        match joined.unwrap_or_else(|e| Err(ended_early(e))) {
             Ok(ended) => all &= ended,
             Err(e) => {
                 // The others stop at their next convenient place and give back their claims.
@@ -104,8 +112,17 @@ async fn all_steps(
                 engine.cancel.cancel();
             }
         }
+        start(&mut running);
     }
     first_error.map_or(Ok(all), Err)
+}
+
+/// A step's task that ended without a result panicked, or the process is ending.
+fn ended_early(error: JoinError) -> Error {
+    match error.is_panic() {
+        true => Error::new(Code::Internal, "a step ended by a defect of hakiri itself"),
+        false => Error::new(Code::Interrupted, "interrupted"),
+    }
 }
 
 /// One step to its end; false when it was left to another process. That it failed for good is in the catalog; the run

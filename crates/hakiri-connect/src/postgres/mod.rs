@@ -49,8 +49,9 @@ use self::session::Session;
 use self::sql::{CursorForm, Range, filter};
 use self::table::{Problem, StepSource};
 
-/// Rows of a step unless the manifest says otherwise.
-const CHUNK_ROWS: u64 = 1_000_000;
+/// Rows of a step unless the manifest says otherwise: of wide rows about one part's worth, so that a large table keeps
+/// all cores busy and a step is soon read again.
+const CHUNK_ROWS: u64 = 200_000;
 /// Tables that a probe names.
 const NAMED: usize = 20;
 
