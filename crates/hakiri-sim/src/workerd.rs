@@ -1,7 +1,8 @@
 //! The Worker runtime with the catalog's object on it, see `crates/hakiri-catalog/tests/workerd`. Tests that only need an
 //! object use the server of `HAKIRI_TEST_WORKERD`, see [`shared`]; one that kills it starts its own.
 
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -66,25 +67,28 @@ impl Server {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Kills the runtime at once; what watches over it starts it again at the same address.
+    /// Kills the runtime at once, and waits until what watches over it has started it again, at the same address. It does
+    /// so once for each death; one that is killed while it starts stays dead.
     ///
     /// # Panics
     /// When there is none to kill, or it does not come back.
     pub fn kill(&self) {
+        let running = children_named(self.child.id(), "workerd");
+        assert!(!running.is_empty(), "there is no runtime: {}", log(self.folder.path()));
+        signal("KILL", &running);
         let begun = Instant::now();
-        let running = loop {
-            let running = children_named(self.child.id(), "workerd");
-            if !running.is_empty() {
-                break running;
-            }
+        while running.iter().any(|pid| alive(*pid)) || !self.answers() {
             assert!(begun.elapsed() < PATIENCE, "the runtime does not come back: {}", log(self.folder.path()));
             std::thread::sleep(Duration::from_millis(5));
-        };
-        signal("KILL", &running);
-        while running.iter().any(|pid| alive(*pid)) {
-            assert!(begun.elapsed() < PATIENCE, "the runtime does not die");
-            std::thread::sleep(Duration::from_millis(2));
         }
+    }
+
+    fn answers(&self) -> bool {
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
+        let mut text = String::new();
+        let _ = stream.set_read_timeout(Some(PATIENCE));
+        let _ = stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.read_to_string(&mut text).is_ok() && text.contains("no such path")
     }
 }
 
