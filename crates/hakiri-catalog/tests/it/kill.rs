@@ -71,8 +71,13 @@ async fn whole(catalog: &dyn Catalog, pipeline: &PipelineId, n: i64, met: &Met) 
     }
 }
 
-/// Four workers commit runs until the kills are done; then everything that was acknowledged must be there.
-async fn under_commits<F>(kills: u64, open: impl Fn() -> F + Clone + Send + 'static, mut kill: impl AsyncFnMut())
+/// Four workers commit runs until the kills are done; then everything that was acknowledged must be there. Answers with
+/// the figures.
+async fn under_commits<F>(
+    kills: u64,
+    open: impl Fn() -> F + Clone + Send + 'static,
+    mut kill: impl AsyncFnMut(),
+) -> String
 where
     F: Future<Output = Arc<dyn Catalog>> + Send,
 {
@@ -135,16 +140,16 @@ where
         total += acknowledged.len();
     }
     let count = |n: &AtomicU64| n.load(Ordering::SeqCst);
-    eprintln!(
-        "{kills} kills, {total} commits, {} unknown outcomes of which {} had happened, {} times away",
-        count(&met.unknown),
-        count(&met.happened),
-        count(&met.away)
-    );
     assert!(
         u64::try_from(total).unwrap() > 2 * kills && count(&met.unknown) > 0,
         "the server was never killed in the middle of anything"
     );
+    format!(
+        "{kills} kills, {total} commits, {} unknown outcomes of which {} had happened, {} times away",
+        count(&met.unknown),
+        count(&met.happened),
+        count(&met.away)
+    )
 }
 
 fn kills() -> u64 {
@@ -160,7 +165,7 @@ async fn kill_the_server_under_commits() {
         async move { Arc::new(postgres::open(&url, "shop", "x").await.unwrap()) as Arc<dyn Catalog> }
     };
     open().await;
-    under_commits(kills(), open, async || {
+    let figures = under_commits(kills(), open, async || {
         let mut killed = server.take().unwrap();
         let restarted = tokio::task::spawn_blocking(move || {
             killed.kill();
@@ -170,6 +175,7 @@ async fn kill_the_server_under_commits() {
         server = Some(restarted.await.unwrap());
     })
     .await;
+    eprintln!("{figures}");
 }
 
 /// What watches over the runtime starts it again; the object is where it was.
@@ -193,9 +199,10 @@ async fn kill_the_worker_runtime_under_commits() {
         }
     };
     open().await;
-    under_commits(kills(), open, async || {
+    let figures = under_commits(kills(), open, async || {
         let server = server.clone();
         tokio::task::spawn_blocking(move || server.kill()).await.unwrap();
     })
     .await;
+    eprintln!("{figures}");
 }

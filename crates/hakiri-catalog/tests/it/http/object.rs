@@ -171,6 +171,20 @@ async fn a_record_that_is_not_whole_is_corrupt() {
 }
 
 #[tokio::test]
+async fn a_write_that_fails_half_way_leaves_nothing() {
+    let (object, catalog) = opened().await;
+    let records = catalog.records();
+    let trap =
+        "CREATE TRIGGER trap BEFORE INSERT ON records WHEN NEW.key = 'boom' BEGIN SELECT RAISE(ABORT, 'no'); END";
+    object.door("sql", trap).await;
+    let batch = Batch { put: [put("a", "x").put, put("boom", "x").put].concat(), ..Batch::default() };
+    let outcome = records.write(&batch).await;
+    assert!(matches!(outcome, Err(CatalogError::Unavailable { retry_after: 5, .. })), "{outcome:?}");
+    assert_eq!(version(records, "a").await, None);
+    assert_eq!(object.door("sql", "SELECT revision FROM catalog").await, r#"[["0"]]"#);
+}
+
+#[tokio::test]
 async fn an_object_that_ends_under_a_write_leaves_the_outcome_open() {
     for (when, happened) in [("before", false), ("after", true)] {
         let (object, catalog) = opened().await;
