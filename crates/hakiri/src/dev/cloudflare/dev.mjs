@@ -97,17 +97,19 @@ let moved = Date.now();
 /** A line that the Worker logged; the Worker puts the part first. */
 function logged({ level, message }) {
   moved = Date.now();
+  if (message.startsWith("NOSENTRY")) return; // workerd to its makers
   for (const line of message.split("\n").filter((line) => line !== "")) {
     const [, part, text] = /^(catalog|workflow|cron)\b:? ?(.*)$/.exec(line) ?? [undefined, "worker", line];
     say(part, level === "log" || level === "info" ? { text } : { text, level });
   }
 }
 
-const miniflare = new Miniflare(
+const script = await bundle();
+const open = () => new Miniflare(
   convertV4MiniflareOptions({
     host: "127.0.0.1", port, cf: false, telemetry: { enabled: false }, log: new Log(LogLevel.NONE),
     resourcePersistencePath: path.join(config.work_dir, "state"),
-    name: deployment.name, modules: true, script: await bundle(),
+    name: deployment.name, modules: true, script,
     compatibilityDate: deployment.compatibility_date, compatibilityFlags: deployment.compatibility_flags ?? [],
     bindings: {
       ...deployment.vars,
@@ -128,8 +130,29 @@ const miniflare = new Miniflare(
   }),
 );
 
-/** Says which process is workerd, and makes sure that it ends with us. */
-let workerd = { pid: 0, off: () => {} };
+let miniflare = open();
+
+/**
+ * Miniflare starts a workerd that crashed again, once: one that dies before it has started is the end of that Miniflare,
+ * but not of what is stored.
+ */
+async function reopen() {
+  const old = miniflare;
+  await Promise.race([old.dispose().catch(() => {}), sleep(5_000)]);
+  for (const pid of workerds.keys()) {
+    try {
+      process.kill(pid, "SIGKILL"); // it would keep the port
+    } catch {
+      // It has ended.
+    }
+  }
+  miniflare = open();
+  await miniflare.ready;
+}
+
+/** The processes that are workerd, named as they come, and made to end with us. */
+const workerds = new Map();
+let newest = 0;
 function watchWorkerd() {
   let children = "";
   try {
@@ -137,15 +160,24 @@ function watchWorkerd() {
   } catch {
     return; // not Linux: the process is not named
   }
-  for (const pid of children.split(" ").filter(Boolean)) {
+  const now = new Set();
+  for (const pid of children.split(" ").filter(Boolean).map(Number)) {
     try {
-      if (Number(pid) === workerd.pid || fs.readFileSync(`/proc/${pid}/comm`, "utf8").trim() !== "workerd") continue;
+      if (workerds.has(pid)) now.add(pid);
+      else if (fs.readFileSync(`/proc/${pid}/comm`, "utf8").trim() === "workerd") {
+        now.add(pid);
+        workerds.set(pid, endWithUs(pid));
+        newest = pid;
+        say("dev", { event: "workerd", pid });
+      }
     } catch {
-      continue;
+      // It has ended in between.
     }
-    workerd.off();
-    workerd = { pid: Number(pid), off: endWithUs(pid) };
-    say("dev", { event: "workerd", pid: Number(pid) });
+  }
+  for (const [pid, off] of workerds) {
+    if (now.has(pid)) continue;
+    off();
+    workerds.delete(pid);
   }
 }
 
@@ -160,6 +192,18 @@ async function trigger(time) {
   if (answer.outcome !== "ok") throw new Error(`the trigger ended with ${answer.outcome}`);
 }
 
+/** workerd is being started again; what was asked of it may or may not have happened, and may be asked again. */
+async function mend(error) {
+  if (ending) return;
+  say("dev", { text: `asking again: ${error?.message ?? error}`, level: "warn" });
+  try {
+    if (/failed to (re)?start|ERR_RUNTIME_FAILURE/.test(error?.message)) await reopen();
+  } catch (again) {
+    say("dev", { text: `workerd does not start: ${again?.message ?? again}`, level: "warn" });
+  }
+  await sleep(200);
+}
+
 const roster = async () => (await catalog()).roster();
 const alive = (rows) => rows.filter((row) => row.instance !== null);
 
@@ -170,16 +214,16 @@ async function clock() {
   while (!ending) {
     const minute = Math.floor(Date.now() / 60_000) * 60_000;
     // A new workerd has instances that do not go on by themselves: the same trigger once more pokes them.
-    if (minute > last || workerd.pid !== seen) {
+    if (minute > last || newest !== seen) {
       const again = minute === last;
       try {
-        seen = workerd.pid;
+        seen = newest;
         await trigger(minute);
         last = minute;
         if (!again) say("cron", { event: "tick", time: minute });
       } catch (error) {
         seen = 0;
-        if (!ending) say("dev", { text: `asking again: ${error?.message ?? error}`, level: "warn" });
+        await mend(error);
       }
     }
     await sleep(200);
@@ -209,9 +253,7 @@ async function tick(time) {
       }
     } catch (error) {
       if (ending) throw error;
-      // workerd is being started again; what was asked of it may or may not have happened, and may be asked again.
-      say("dev", { text: `asking again: ${error?.message ?? error}`, level: "warn" });
-      await sleep(200);
+      await mend(error);
     }
     if (Date.now() - begun > STUCK_MS) throw new Error(`the tick of ${new Date(time).toISOString()} did not settle`);
     await sleep(50);
@@ -231,6 +273,7 @@ async function end(code) {
 }
 process.on("SIGTERM", () => end(0));
 process.on("SIGINT", () => end(0));
+process.stdout.on("error", () => end(1)); // nobody reads any more
 process.on("unhandledRejection", (error) => say("dev", { text: String(error?.stack ?? error), level: "error" }));
 
 try {

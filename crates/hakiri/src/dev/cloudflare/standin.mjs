@@ -125,7 +125,10 @@ export class Standin {
     const image = /^\/images\/(.+)\/json$/.exec(route);
     if (image) return [200, { Id: `sha256:${"0".repeat(64)}`, RepoTags: [decodeURIComponent(image[1])], Config: { ExposedPorts: { "8080/tcp": {} } } }];
     if (route === "/containers/json") {
-      return [200, [...this.#containers.values()].map((c) => ({ Id: c.id, Names: [`/${c.name}`], State: c.running ? "running" : "exited", Labels: c.body.Labels ?? {} }))];
+      const wanted = JSON.parse(url.searchParams.get("filters") ?? "{}").label ?? [];
+      const labels = Array.isArray(wanted) ? wanted : Object.keys(wanted);
+      const has = (c) => labels.every((label) => `${label.split("=")[0]}=${c.body.Labels?.[label.split("=")[0]]}` === label);
+      return [200, [...this.#containers.values()].filter(has).map((c) => ({ Id: c.id, Names: [`/${c.name}`], State: c.running ? "running" : "exited", Labels: c.body.Labels ?? {} }))];
     }
     if (route === "/containers/create") {
       const name = url.searchParams.get("name") ?? randomBytes(6).toString("hex");
