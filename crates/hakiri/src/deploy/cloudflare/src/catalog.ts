@@ -2,6 +2,7 @@ import { DurableObject } from "cloudflare:workers";
 
 import type { Env } from "./env";
 import { asInfo, asRead, asScan, asWrite, LIMIT, Problem, Records } from "./records";
+import { Wakes, type Plan, type Row, type Start } from "./wakes";
 
 /** The version of the requests below. */
 const PROTOCOL = "1";
@@ -13,10 +14,12 @@ const PROTOCOL = "1";
  */
 export class Catalog extends DurableObject<Env> {
   protected readonly records: Records;
+  readonly #wakes: Wakes;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.records = new Records(ctx.storage);
+    this.#wakes = new Wakes(ctx.storage.sql);
   }
 
   /** The time that leases go by, in milliseconds. */
@@ -51,6 +54,34 @@ export class Catalog extends DurableObject<Env> {
       default:
         return { ...this.records.info(asInfo(body).newId), now: this.now() };
     }
+  }
+
+  // What the Worker and the Workflow ask and tell about instances; see wakes.ts. Not among the requests above, so that
+  // no container and nobody with a token can.
+
+  wakes(time: number, pipelines: readonly string[], build: string): Plan {
+    return this.#wakes.plan(time, pipelines, build);
+  }
+
+  ended(pipeline: string, instance: string, time: number, build: string): Start | null {
+    return this.#wakes.ended(pipeline, instance, time, build);
+  }
+
+  rest(pipeline: string, instance: string, at: number | null, build: string | null): void {
+    this.#wakes.rest(pipeline, instance, at, build);
+  }
+
+  follow(pipeline: string, instance: string): Start | null {
+    return this.#wakes.follow(pipeline, instance);
+  }
+
+  stir(): void {
+    this.#wakes.stir();
+  }
+
+  /** Every pipeline's row, for whoever watches. */
+  roster(): Row[] {
+    return this.#wakes.all();
   }
 }
 
