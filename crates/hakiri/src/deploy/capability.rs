@@ -8,6 +8,7 @@ use hakiri_core::Error;
 use hakiri_core::codes::Code;
 use hakiri_core::spec::Project;
 
+use super::input::{local_paths, reads_bucket};
 use super::target::Target;
 
 /// Something a manifest can ask for.
@@ -17,7 +18,7 @@ pub enum Feature {
     Schedules,
     /// A pipeline without a schedule.
     ByHand,
-    /// The connector `file`.
+    /// The connector `file` on paths of the machine.
     LocalFiles,
     /// Any connector over the network.
     NetworkSources,
@@ -85,8 +86,8 @@ impl Feature {
         match self {
             Self::Schedules => any(&|p| p.schedule.is_some()),
             Self::ByHand => any(&|p| p.schedule.is_none()),
-            Self::LocalFiles => any(&|p| p.source.connector == "file"),
-            Self::NetworkSources => any(&|p| p.source.connector != "file"),
+            Self::LocalFiles => any(&|p| !local_paths(p).is_empty()),
+            Self::NetworkSources => any(&|p| p.source.connector != "file" || reads_bucket(p)),
             Self::Transforms => any(&|p| p.table.values().any(|t| t.transform.is_some())),
             Self::Secrets => any(&|p| !p.secrets.is_empty()),
             Self::SqliteCatalog => project.catalog.url.is_none(),

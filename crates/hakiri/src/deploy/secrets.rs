@@ -3,7 +3,7 @@
 use hakiri_core::secret::{Piece, references};
 use serde_json::Value;
 
-use super::input::Input;
+use super::input::{Input, reads_bucket};
 
 /// The variable with the token that a server beyond loopback asks for.
 pub const TOKEN: &str = "HAKIRI_TOKEN";
@@ -44,7 +44,7 @@ pub fn needed(input: &Input<'_>, listens_beyond: bool) -> Vec<Needed> {
         let what = if default { "signs what the webhook gets" } else { "used by [notify]" };
         add(&name, what.to_owned(), default);
     }
-    if input.has_bucket() {
+    if input.has_bucket() || project.pipelines.iter().any(reads_bucket) {
         // On AWS the machine's own role may do; elsewhere there is none.
         let optional = project.context.endpoint.is_none();
         let what = if optional { "for the bucket, where the machine has no role for it" } else { "for the bucket" };

@@ -81,6 +81,7 @@ impl World {
             project_dir: self.dir.path().to_owned(),
             temp_dir: self.dir.path().to_owned(),
             secrets: Secrets::default(),
+            buckets: self.buckets.clone(),
             clock: Arc::new(Stopped),
             cancel: self.cancel.clone(),
             batch_rows: self.batch_rows,
