@@ -268,4 +268,26 @@ mod tests {
         assert_eq!(error.code(), Code::DeployUnsupported);
         assert_eq!(error.message(), "poor does not support pipelines by schedule: it has no clock");
     }
+
+    #[test]
+    fn files_in_a_bucket_are_not_local_files() {
+        for (paths, local, network) in [
+            ("path = \"a.csv\"", true, false),
+            ("path = \"s3://b/in/*.csv\"", false, true),
+            ("tables = { x = { path = \"s3://b/x.csv\" }, y = { path = \"y.csv\" } }", true, true),
+        ] {
+            let text = format!(
+                "[project]\nname = \"p\"\n[[pipeline]]\nid = \"a\"\nsource = {{ connector = \"file\", config = {{ {paths} }} }}\n"
+            );
+            let manifest = [ManifestText::new("hakiri.toml", text)];
+            let project = parse(&manifest, None, &crate::world::connectors().list()).unwrap();
+            let used = |feature: Feature| feature.is_used(&project);
+            assert_eq!((used(Feature::LocalFiles), used(Feature::NetworkSources)), (local, network), "{paths}");
+            let input = Input { project: &project, manifest: &manifest, project_from_files: None };
+            assert!(input.local_files().iter().all(|(_, path)| !path.starts_with("s3://")));
+            assert_eq!(input.local_files().is_empty(), !local);
+            let needed = super::super::secrets::needed(&input, false);
+            assert_eq!(needed.iter().any(|n| n.name == "AWS_ACCESS_KEY_ID"), network);
+        }
+    }
 }
