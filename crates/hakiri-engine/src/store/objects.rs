@@ -47,7 +47,7 @@ impl Objects {
         let listed = self.client.list_paginated(Some(prefix).filter(|p| !p.is_empty()), options);
         let page = listed.await.map_err(|e| explained(&e))?;
         let objects: Vec<Option<Object>> = stream::iter(page.result.objects)
-            .map(|meta| self.object(meta, prefix))
+            .map(|meta| self.object(meta, prefix, depth))
             .buffered(AT_ONCE)
             .try_collect()
             .await?;
@@ -55,13 +55,14 @@ impl Objects {
     }
 
     /// A listed object; none for a key that ends in `/`, of which the client shows the key without it.
-    async fn object(&self, listed: ObjectMeta, prefix: &str) -> Result<Option<Object>> {
+    async fn object(&self, listed: ObjectMeta, prefix: &str, depth: Depth) -> Result<Option<Object>> {
         let is_marker_of_prefix = !listed.location.as_ref().starts_with(prefix);
         if is_marker_of_prefix {
             return Ok(None);
         }
         let mut meta = listed;
-        if meta.size == 0 {
+        // In a shallow listing such keys are folders already.
+        if meta.size == 0 && depth == Depth::Deep {
             meta = match self.client.head(&meta.location).await {
                 Ok(meta) => meta,
                 Err(e @ object_store::Error::NotFound { .. }) if !lacks_bucket(&e) => return Ok(None),
