@@ -126,6 +126,7 @@ codes! {
     FileEncoding "HK0604" Permanent, "the file is not valid UTF-8", "Text must be UTF-8 unless `encoding` says otherwise.", "convert the file, or set `encoding`";
     FileMalformed "HK0605" Permanent, "the file holds malformed rows", "Rows could not be read and the manifest does not allow to skip them.", "correct the rows shown, or set on_bad_row = \"skip\"";
     FileHeader "HK0606" Permanent, "the file's header cannot be used", "Columns are missing, empty or named twice.", "correct the header, or set `columns`";
+    FileBucket "HK0607" Transient, "the bucket with the files cannot be reached", "No connection, a time-out, or an answer that may pass. The cursor stays where it was.", "try again; if it stays, check AWS_ENDPOINT_URL, AWS_REGION and the network";
 
     // 07 types and schemas
     SchemaFrozen "HK0701" SchemaIncompatible, "the table's schema is frozen", "The records have a new column or a wider type, and the table says schema = \"freeze\".", "set schema = \"evolve\" to accept the change, or \"discard\" to ignore new columns";

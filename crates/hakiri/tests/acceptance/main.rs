@@ -16,6 +16,7 @@ mod cluster;
 mod deploy;
 mod determinism;
 mod files;
+mod files_in_buckets;
 mod hostile;
 mod http;
 mod interop;
