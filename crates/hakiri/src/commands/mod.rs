@@ -6,6 +6,7 @@ pub mod compact;
 pub mod completions;
 pub mod demo;
 pub mod deploy;
+pub mod destroy;
 pub mod drop;
 pub mod gc;
 pub mod init;
@@ -62,6 +63,7 @@ pub async fn dispatch(cli: Cli, printer: &Printer) -> Result<Exit> {
         Command::Compact(args) => compact::run(global, printer, &args).await,
         Command::Gc(args) => gc::run(global, printer, &args).await,
         Command::Deploy(args) => deploy::run(global, printer, &args),
+        Command::Destroy(args) => destroy::run(global, printer, &args),
         Command::Completions(args) => completions::run(printer, &args),
     }
 }

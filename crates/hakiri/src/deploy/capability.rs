@@ -107,9 +107,13 @@ pub enum Support {
     Yes,
     /// Yes, with something to know.
     With(&'static str),
-    /// No, and why.
-    #[cfg_attr(not(test), expect(dead_code, reason = "servers have all there is; what runs elsewhere will not"))]
-    No(&'static str),
+    /// No.
+    No {
+        /// Why.
+        why: &'static str,
+        /// What to do.
+        instead: &'static str,
+    },
 }
 
 /// Why a project cannot go to a target.
@@ -132,10 +136,9 @@ impl Refusal {
 pub fn missing(target: &dyn Target, project: &Project) -> Vec<Refusal> {
     let used = Feature::ALL.into_iter().filter(|f| f.is_used(project));
     used.filter_map(|feature| match target.supports(feature) {
-        Support::No(why) => Some(Refusal::new(
-            format!("{} does not support {}: {why}", target.name(), feature.title()),
-            "use another target, or leave it out in `[env.NAME]`",
-        )),
+        Support::No { why, instead } => {
+            Some(Refusal::new(format!("{} does not support {}: {why}", target.name(), feature.title()), instead))
+        }
         Support::Yes | Support::With(_) => None,
     })
     .collect()
@@ -164,6 +167,7 @@ mod tests {
 
     use super::super::files::Files;
     use super::super::input::Input;
+    use super::super::steps::{How, Removal};
     use super::super::target::generate;
     use super::*;
 
@@ -180,7 +184,7 @@ mod tests {
                 let (word, note) = match target.supports(feature) {
                     Support::Yes => ("yes", None),
                     Support::With(note) => ("yes", Some(note)),
-                    Support::No(why) => ("no", Some(why)),
+                    Support::No { why, .. } => ("no", Some(why)),
                 };
                 cells.push(match note {
                     None => word.to_owned(),
@@ -233,8 +237,8 @@ mod tests {
 
         fn supports(&self, feature: Feature) -> Support {
             match feature {
-                Feature::Schedules => Support::No("it has no clock"),
-                Feature::Transforms => Support::No("it cannot count"),
+                Feature::Schedules => Support::No { why: "it has no clock", instead: "wind it up" },
+                Feature::Transforms => Support::No { why: "it cannot count", instead: "teach it" },
                 _ => Support::Yes,
             }
         }
@@ -249,6 +253,10 @@ mod tests {
 
         fn next(&self, _: &Input<'_>) -> Vec<String> {
             Vec::new()
+        }
+
+        fn removal(&self, _: &Input<'_>, _: bool) -> Result<Removal> {
+            Ok(Removal { lost: Vec::new(), kept: Vec::new(), how: How::There(Vec::new()) })
         }
     }
 
