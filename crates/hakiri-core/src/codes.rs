@@ -179,6 +179,8 @@ codes! {
     ServeToken "HK1111" Usage, "the token is too short", "A token that can be guessed protects nothing.", "set HAKIRI_TOKEN to at least 16 characters, such as the output of `openssl rand -hex 24`";
     ServeListen "HK1112" Usage, "the address cannot be listened on", "Another program uses the port, or the address is not one of this machine.", "stop the other program, or choose another address";
     ServeProbe "HK1113" Permanent, "the server does not answer as healthy", "Nothing listens on the address, or what listens there did not answer `/healthz` with 200 in time.", "start `hakiri serve`, or correct the address";
+    WorkerRequest "HK1114" Usage, "the operation's request cannot be read", "What an orchestrator sent is not a request of the contract.", "deploy orchestrator and binary of one release";
+    WorkerContract "HK1115" Usage, "the orchestrator speaks another version of the contract", "The orchestrator and the binary are of releases that do not know each other's contract. Nothing was done.", "deploy the newer one of both: `hakiri deploy` with the binary that is in the image";
 
     // 12 deployment
     DeployTarget "HK1201" Usage, "there is no generator for this target", "Hakiri generates files for the targets that `hakiri deploy --help` lists. It runs on any Linux machine, so that every other cloud is one server (Topology 2) or several (Topology 2.5) there.", "use `hakiri deploy systemd` or `hakiri deploy compose` on machines of that cloud";

@@ -4,6 +4,8 @@
 //! `begin` … until `nothing`, and obeys `next`. It holds no logic, counts nothing and decides nothing. The types here
 //! are the wire format of `POST /v1/{begin,step,commit}` as well; payloads are references and small records only.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::RunReport;
@@ -63,7 +65,12 @@ pub enum AfterBegin {
         seconds: u64,
     },
     /// Nothing is due.
-    Nothing,
+    Nothing {
+        /// The next tick of the pipeline's schedule, for triggers that do not know schedules: waking earlier is of no use.
+        /// None for a pipeline that is run by hand. A paused one has ticks too, at which its resumption is noticed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        due: Option<Instant>,
+    },
 }
 
 /// Names a step of a run.
@@ -128,4 +135,36 @@ pub enum AfterCommit {
         /// What the run did.
         report: RunReport,
     },
+}
+
+/// `next` with what counts of it, for logs: traces of all orchestrators are compared by it (E6).
+impl fmt::Display for AfterBegin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Steps { steps, .. } => write!(f, "steps {steps:?}"),
+            Self::Commit { .. } => f.write_str("commit"),
+            Self::Wait { seconds } => write!(f, "wait {seconds}"),
+            Self::Nothing { .. } => f.write_str("nothing"),
+        }
+    }
+}
+
+impl fmt::Display for AfterStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => f.write_str("done"),
+            Self::Wait { seconds } => write!(f, "wait {seconds}"),
+            Self::Again => f.write_str("again"),
+            Self::Fail { failure } => write!(f, "fail {}", failure.code),
+        }
+    }
+}
+
+impl fmt::Display for AfterCommit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Begin { .. } => f.write_str("begin"),
+            Self::Nothing { .. } => f.write_str("nothing"),
+        }
+    }
 }

@@ -49,7 +49,7 @@ async fn go(engine: &Engine, request: &BeginRequest, patient: bool) -> Result<Dr
     let mut reports = Vec::new();
     while !engine.drain.is_cancelled() {
         let (run, epoch) = match engine.begin(request).await? {
-            AfterBegin::Nothing => return Ok(Driven { reports, held: None }),
+            AfterBegin::Nothing { .. } => return Ok(Driven { reports, held: None }),
             AfterBegin::Wait { seconds } if !patient => return Ok(Driven { reports, held: Some(seconds) }),
             AfterBegin::Wait { seconds } => {
                 wait(engine, seconds).await?;

@@ -84,6 +84,11 @@ pub enum Command {
         after_help = "Examples:\n  hakiri serve\n  HAKIRI_TOKEN=… hakiri serve --listen 0.0.0.0:8320\n\nSeveral servers share the work when [catalog] url names a PostgreSQL database and [context] path a bucket."
     )]
     Serve(ServeArgs),
+    /// Carry out operations that an orchestrator asks for over HTTP; schedules nothing itself
+    #[command(
+        after_help = "Example:\n  HAKIRI_TOKEN=… hakiri worker --listen 0.0.0.0:8080 --catalog http://catalog.hakiri --store s3://bucket\n\nIt is what the containers of `hakiri deploy` run: POST /v1/begin, /v1/step and /v1/commit, each repeatable."
+    )]
+    Worker(WorkerArgs),
     /// Start no new runs of pipelines by schedule; a run under way goes on
     #[command(after_help = "Example:\n  hakiri pause shop")]
     Pause(PipelinesArgs),
@@ -217,6 +222,26 @@ pub struct ServeArgs {
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = parse_span)]
     pub grace: Duration,
     /// How long a run whose server died waits for another one
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_span)]
+    pub lease: Duration,
+}
+
+/// `worker`.
+#[derive(Debug, Args)]
+pub struct WorkerArgs {
+    /// Where it listens; beyond this machine only with a token in HAKIRI_TOKEN
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8321")]
+    pub listen: SocketAddr,
+    /// The catalog, instead of the manifest's
+    #[arg(long, value_name = "URL")]
+    pub catalog: Option<String>,
+    /// The store, s3://bucket/prefix, instead of the manifest's; its endpoint is AWS_ENDPOINT_URL
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+    /// How long what was started may go on after SIGTERM; then it is handed over
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = parse_span)]
+    pub grace: Duration,
+    /// How long a run whose worker died waits for another one
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_span)]
     pub lease: Duration,
 }

@@ -18,6 +18,7 @@ mod project;
 mod serve;
 mod signals;
 mod status;
+mod worker;
 mod world;
 
 use std::process::ExitCode;
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
         Err(code) => return code.into(),
     };
     let printer = printer::Printer::new(&args.global);
-    let serving = matches!(args.command, cli::Command::Serve(_));
+    let serving = matches!(args.command, cli::Command::Serve(_) | cli::Command::Worker(_));
     let logged = logging::init(logging::Settings { format: args.global.log_format, serving, colour: printer.colour });
     if let Err(e) = logged {
         printer.error(&e);

@@ -160,16 +160,18 @@ pub(super) fn check_services(roots: &[Root<'_>]) -> Vec<Problem> {
                         "`url` and `path` exclude each other",
                     )
                     .related(*file, path.key_span.clone(), "`path` is here")
-                    .hint("keep `path` for SQLite on one machine, `url` for PostgreSQL"),
+                    .hint("keep `path` for SQLite on one machine, `url` for what several machines share"),
                 );
             }
             if let Some(url) = catalog.get("url")
                 && let Some(text) = url.as_text()
-                && !["postgres://", "postgresql://", "${"].iter().any(|start| text.starts_with(start))
+                && !["postgres://", "postgresql://", "https://", "http://", "${"]
+                    .iter()
+                    .any(|start| text.starts_with(start))
             {
                 out.push(
-                    Problem::new(Code::ManifestValue, *file, url.span.clone(), "a catalog's URL is one of PostgreSQL")
-                        .hint("write for example postgres://hakiri:${DATABASE_PASSWORD}@host/database"),
+                    Problem::new(Code::ManifestValue, *file, url.span.clone(), "a catalog's URL is one of PostgreSQL or https")
+                        .hint("write for example postgres://hakiri:${DATABASE_PASSWORD}@host/database, or https://HOST/catalog for a deployment on Cloudflare"),
                 );
             }
         }

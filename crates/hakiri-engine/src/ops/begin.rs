@@ -37,6 +37,7 @@ impl Engine {
     pub async fn begin(&self, request: &BeginRequest) -> Result<AfterBegin> {
         let span = tracing::info_span!("begin", pipeline = %request.pipeline);
         let answer = self.begin_inside(request).instrument(span).await;
+        super::trace("begin", &request.pipeline, None, None, &answer);
         if let Ok(AfterBegin::Wait { seconds }) = &answer {
             self.events.held(&request.pipeline, *seconds);
         }
@@ -78,7 +79,7 @@ impl Engine {
         self.release_dead(&head).await?;
         if head.paused.is_some() {
             return match &request.manual {
-                None => Ok(AfterBegin::Nothing),
+                None => nothing(spec, request),
                 Some(_) => {
                     Err(Error::new(Code::PipelinePaused, format!("the pipeline `{}` is paused", request.pipeline))
                         .with_hint(format!("run `hakiri resume {}`", request.pipeline)))
@@ -89,7 +90,7 @@ impl Engine {
         if let Some(seconds) = self.live_elsewhere(&head) {
             return Ok(AfterBegin::Wait { seconds });
         }
-        let Some(due) = self.due(spec, &head, request).await? else { return Ok(AfterBegin::Nothing) };
+        let Some(due) = self.due(spec, &head, request).await? else { return nothing(spec, request) };
         // A secret without a value is said before anything is started, not by each table in turn.
         self.secrets.secrets(&spec.secrets)?.resolve(&spec.source.config)?;
         let lease = match self.catalog.acquire(&request.pipeline, &due.run, self.settings.lease_ttl_ms).await {
@@ -224,4 +225,9 @@ impl Engine {
     async fn has_ended(&self, pipeline: &PipelineId, run: &RunId) -> Result<bool> {
         Ok(load_run(&*self.catalog, pipeline, run).await?.is_some_and(|r| r.report.status != RunStatus::Running))
     }
+}
+
+/// Nothing is due; when that changes by itself.
+fn nothing(spec: &PipelineSpec, request: &BeginRequest) -> Result<AfterBegin> {
+    Ok(AfterBegin::Nothing { due: spec.schedule()?.and_then(|s| s.next_after(request.wake)) })
 }

@@ -39,7 +39,9 @@ impl Engine {
     /// Any catalog or store error; `HK0201` while a step is still open.
     pub async fn commit(&self, request: &CommitRequest) -> Result<AfterCommit> {
         let span = tracing::info_span!("commit", pipeline = %request.pipeline, run = %request.run);
-        self.commit_inside(request).instrument(span).await
+        let answer = self.commit_inside(request).instrument(span).await;
+        super::trace("commit", &request.pipeline, Some(&request.run), None, &answer);
+        answer
     }
 
     async fn commit_inside(&self, request: &CommitRequest) -> Result<AfterCommit> {

@@ -48,3 +48,19 @@ pub(crate) async fn load_run(catalog: &dyn Catalog, pipeline: &PipelineId, run: 
         _ => Ok(None),
     }
 }
+
+/// One line for each call with its answer, whatever orchestrator made it, so that their traces can be compared (E6).
+fn trace(
+    op: &str,
+    pipeline: &PipelineId,
+    run: Option<&RunId>,
+    step: Option<u32>,
+    answer: &Result<impl std::fmt::Display>,
+) {
+    let next = match answer {
+        Ok(next) => next.to_string(),
+        Err(e) => format!("error {}", e.code()),
+    };
+    let run = run.map(RunId::as_str);
+    tracing::debug!(op, %pipeline, run, step_index = step, next, "operation");
+}

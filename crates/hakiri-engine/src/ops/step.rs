@@ -26,6 +26,12 @@ impl Engine {
     /// Any catalog or store error; `HK0202` when a newer run took over; `HK0003` when interrupted. An error of the
     /// source or of the data is no error of the operation: it is recorded and answered with `wait` or `fail`.
     pub async fn step(&self, request: &StepRequest) -> Result<AfterStep> {
+        let answer = self.step_inside(request).await;
+        super::trace("step", &request.pipeline, Some(&request.run), Some(request.step), &answer);
+        answer
+    }
+
+    async fn step_inside(&self, request: &StepRequest) -> Result<AfterStep> {
         let plan = load_plan(&*self.catalog, &request.pipeline, &request.run).await?;
         let step = plan.steps.get(request.step as usize).ok_or_else(|| {
             Error::new(Code::CatalogNotFound, format!("the plan of {} has no step {}", request.run, request.step))
@@ -100,11 +106,13 @@ impl Engine {
                 if e.kind() == Kind::Interrupted {
                     return Err(e);
                 }
-                if e.kind() != Kind::Interrupted {
-                    self.events.step_failed(&plan.pipeline, &step.name, &e, wait);
-                }
+                self.events.step_failed(&plan.pipeline, &step.name, &e, wait);
                 match wait {
                     Some(seconds) if !stored.status.is_final() => {
+                        // While it waits there may be no process of ours: the run stays its own until after it (E5).
+                        let waits = i64::try_from(seconds).unwrap_or(i64::MAX / 2_000).saturating_mul(1_000);
+                        let ttl = self.settings.lease_ttl_ms.saturating_add(waits);
+                        self.catalog.renew(&plan.pipeline, &plan.run, epoch, ttl).await?;
                         self.events.note(&format!("{}: {e}; trying again in {seconds} s", step.name));
                         Ok(AfterStep::Wait { seconds })
                     }

@@ -21,6 +21,7 @@ pub mod serve;
 pub mod state;
 pub mod status;
 pub mod tables;
+pub mod worker;
 
 use std::sync::Arc;
 
@@ -49,6 +50,7 @@ pub async fn dispatch(cli: Cli, printer: &Printer) -> Result<Exit> {
         Command::Plan(args) => plan::run(global, printer, &args).await,
         Command::Run(args) => run::run(global, printer, &args).await,
         Command::Serve(args) => serve::run(global, printer, &args).await,
+        Command::Worker(args) => worker::run(global, printer, &args).await,
         Command::Pause(args) => pause::run(global, printer, &args, Control::Pause).await,
         Command::Resume(args) => pause::run(global, printer, &args, Control::Resume).await,
         Command::Cancel(args) => cancel::run(global, printer, &args).await,

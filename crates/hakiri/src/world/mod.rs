@@ -86,7 +86,7 @@ impl World {
         if place.is_shared() && store.is_local() {
             return Err(Error::new(
                 Code::ManifestValue,
-                "a catalog in PostgreSQL is for several servers, and a local folder is not",
+                "a catalog with a URL is for several machines, and a local folder is not",
             )
             .at("[context] path")
             .with_hint("set `[context] path` to s3://bucket/prefix, or leave `[catalog] url` out on one machine"));

@@ -28,3 +28,4 @@ mod serve;
 mod state;
 mod store;
 mod support;
+mod worker;

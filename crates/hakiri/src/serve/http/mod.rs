@@ -128,7 +128,12 @@ impl HttpState {
 
 /// All routes, guarded.
 pub fn router(state: Arc<HttpState>) -> Router {
-    guarded(routes::routes(Arc::clone(&state)), state)
+    guarded(page_routes(Arc::clone(&state)), state)
+}
+
+/// The routes of the page, health and metrics. Not guarded: for merging with others.
+pub fn page_routes(state: Arc<HttpState>) -> Router {
+    routes::routes(state)
 }
 
 /// Puts the guard round routes: who may call them, how long and how large. For routes of others on the same listener.

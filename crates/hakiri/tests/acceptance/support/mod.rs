@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod bucket;
+pub mod orchestrator;
 pub mod pg;
 pub mod proxy;
 pub mod server;

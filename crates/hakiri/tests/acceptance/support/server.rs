@@ -1,4 +1,4 @@
-//! `hakiri serve` under test.
+//! `hakiri serve` and `hakiri worker` under test.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -33,6 +33,16 @@ impl Server {
         Self::spawn(command)
     }
 
+    /// `hakiri worker` on a free port of loopback.
+    #[track_caller]
+    pub fn worker(project: &Project, args: &[&str]) -> Self {
+        let mut all = vec!["--log-format", "json", "worker", "--listen", "127.0.0.1:0"];
+        all.extend(args);
+        let mut command = project.command(&all);
+        command.env("HAKIRI_LOG", "warn,hakiri=info,hakiri_engine::ops=debug");
+        Self::spawn(command)
+    }
+
     /// Starts a command that serves.
     #[track_caller]
     pub fn spawn(mut command: Command) -> Self {
@@ -49,7 +59,7 @@ impl Server {
             let log = server.log();
             let ended = server.child.try_wait().unwrap();
             assert!(ended.is_none(), "the server ended: {ended:?}\n{log}");
-            let rest = log.split_once("serving on http://")?.1;
+            let rest = log.split_once("ing on http://")?.1;
             Some(rest.split(['/', '\n', ' ']).next()?.to_owned())
         })
         .clone_into(&mut server.address);
@@ -112,9 +122,17 @@ impl Drop for Server {
 
 /// One request of HTTP/1.1 without a library: status, head and body.
 pub fn request(address: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> (u16, String, String) {
+    send(address, method, path, headers, "")
+}
+
+/// As [`request`], with a body.
+pub fn send(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String, String) {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
     let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
+    if !body.is_empty() {
+        head.push_str(&format!("content-length: {}\r\n", body.len()));
+    }
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
         head.push_str(&format!("host: {address}\r\n"));
     }
@@ -122,6 +140,7 @@ pub fn request(address: &str, method: &str, path: &str, headers: &[(&str, &str)]
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     head.push_str("\r\n");
+    head.push_str(body);
     stream.write_all(head.as_bytes()).unwrap();
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);

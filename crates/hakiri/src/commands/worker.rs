@@ -1,0 +1,44 @@
+//! `hakiri worker`: operations over HTTP, for an orchestrator elsewhere.
+
+use std::sync::Arc;
+
+use hakiri_core::Result;
+use hakiri_core::secret::Secret;
+use hakiri_core::source::Cancel;
+
+use super::load;
+use crate::cli::{GlobalArgs, WorkerArgs};
+use crate::environment;
+use crate::exit::Exit;
+use crate::logging;
+use crate::logging::events::{Fan, Recorder};
+use crate::printer::Printer;
+use crate::serve::http::metrics::Metrics;
+use crate::worker::{self, Options};
+use crate::world::{Access, World};
+
+/// Runs the command.
+pub async fn run(global: &GlobalArgs, printer: &Printer, args: &WorkerArgs) -> Result<Exit> {
+    let mut loaded = match load(global, printer)? {
+        Ok(loaded) => loaded,
+        Err(exit) => return Ok(exit),
+    };
+    // Where catalog and store are is the deployment's to say; the manifest says where they are on a laptop.
+    let project = Arc::make_mut(&mut loaded.project);
+    if let Some(url) = &args.catalog {
+        (project.catalog.url, project.catalog.path) = (Some(url.clone()), None);
+    }
+    if let Some(store) = &args.store {
+        let context = &mut project.context;
+        (context.path, context.endpoint, context.region) = (Some(store.clone()), None, None);
+    }
+    let metrics = Arc::new(Metrics::new(environment::clock().now()));
+    let events = Arc::new(Fan(vec![Arc::new(Recorder), metrics.clone()]));
+    let mut world = World::open(global, &loaded, Access::Write, events, Cancel::default()).await?;
+    logging::to_files(&world.state_dir, &world.engine.project, &*world.engine.secrets);
+    let settings = &mut world.engine.settings;
+    settings.lease_ttl_ms = i64::try_from(args.lease.as_millis()).unwrap_or(i64::MAX);
+    let token = environment::variable("HAKIRI_TOKEN").map(Secret::new);
+    worker::work(printer, world, Options { listen: args.listen, token, metrics, grace: args.grace }).await?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,173 @@
+//! Operations under way. Each is a task of its own, so that it goes on when the connection that asked for it is lost, and
+//! is shared: who asks for what is under way already waits for that one (E1).
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hakiri_core::codes::Code;
+use hakiri_core::id::PipelineId;
+use hakiri_core::ops::{AfterBegin, AfterCommit, AfterStep, BeginRequest, CommitRequest, StepRequest};
+use hakiri_core::{Error, Result};
+use hakiri_engine::Engine;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::logging;
+use crate::notify::Notifier;
+use crate::serve::live::Live;
+
+/// How long a request waits for its operation, below what the guard allows a request.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What an operation came to, once it has.
+type Outcome = Option<Result<Value>>;
+
+/// The operations of a process.
+#[derive(Debug)]
+pub struct Operations {
+    live: Arc<Live>,
+    running: Mutex<BTreeMap<String, watch::Receiver<Outcome>>>,
+    /// Sends whenever one ends.
+    ended: watch::Sender<()>,
+}
+
+impl Operations {
+    /// Of a process that starts now.
+    pub fn new(live: Arc<Live>) -> Self {
+        Self { live, running: Mutex::default(), ended: watch::Sender::new(()) }
+    }
+
+    /// `begin`; `wait` while it is still at it.
+    ///
+    /// # Errors
+    /// Those of [`Engine::begin`]; `HK0003` once the process is to end.
+    pub async fn begin(self: &Arc<Self>, request: BeginRequest) -> Result<AfterBegin> {
+        let key = match &request.manual {
+            None => format!("begin {}", request.wake),
+            Some(manual) => format!("begin {} {manual:?}", request.wake),
+        };
+        let pipeline = request.pipeline.clone();
+        let work = move |engine: Engine| async move { engine.begin(&request).await };
+        Ok(self.once(&key, &pipeline, work).await?.unwrap_or(AfterBegin::Wait { seconds: 1 }))
+    }
+
+    /// `step`; `again` while it is still at it.
+    ///
+    /// # Errors
+    /// Those of [`Engine::step`]; `HK0003` once the process is to end.
+    pub async fn step(self: &Arc<Self>, request: StepRequest) -> Result<AfterStep> {
+        let key = format!("step {} {} {}", request.run, request.epoch, request.step);
+        let pipeline = request.pipeline.clone();
+        let work = move |engine: Engine| async move { engine.step(&request).await };
+        Ok(self.once(&key, &pipeline, work).await?.unwrap_or(AfterStep::Again))
+    }
+
+    /// `commit`.
+    ///
+    /// # Errors
+    /// Those of [`Engine::commit`]; `HK0003` once the process is to end; `HK0201` while it is still at it.
+    pub async fn commit(self: &Arc<Self>, request: CommitRequest) -> Result<AfterCommit> {
+        let key = format!("commit {} {}", request.run, request.epoch);
+        let pipeline = request.pipeline.clone();
+        let work = move |engine: Engine| async move { engine.commit(&request).await };
+        let answer = self.once(&key, &pipeline, work).await?;
+        answer.ok_or_else(|| Error::new(Code::CatalogUnavailable, "the commit is still under way"))
+    }
+
+    /// Until nothing is under way.
+    pub async fn idle(&self) {
+        let mut ended = self.ended.subscribe();
+        while !self.running().is_empty() {
+            if ended.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Starts an operation unless it is under way, and waits for its answer; none when that takes too long.
+    async fn once<T, F>(
+        self: &Arc<Self>,
+        what: &str,
+        pipeline: &PipelineId,
+        work: impl FnOnce(Engine) -> F,
+    ) -> Result<Option<T>>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let key = format!("{pipeline} {what}");
+        let mut outcome = {
+            let mut running = self.running();
+            match running.get(&key) {
+                Some(outcome) => outcome.clone(),
+                None if self.live.drain.is_cancelled() => {
+                    return Err(Error::new(Code::Interrupted, "the process is ending"));
+                }
+                None => {
+                    let (sender, receiver) = watch::channel(None);
+                    running.insert(key.clone(), receiver.clone());
+                    self.start(key, pipeline.clone(), sender, work((*self.live.engine()).clone()));
+                    receiver
+                }
+            }
+        };
+        let ended = tokio::time::timeout(PATIENCE, outcome.wait_for(Option::is_some)).await;
+        let value = match ended {
+            Err(_) => return Ok(None),
+            Ok(Ok(outcome)) => (*outcome).clone(),
+            Ok(Err(_)) => None,
+        };
+        let defect = || Err(Error::new(Code::Internal, format!("{what} of `{pipeline}` ended without an answer")));
+        let value = value.unwrap_or_else(defect)?;
+        serde_json::from_value(value).map(Some).map_err(|e| Error::new(Code::Internal, format!("an answer: {e}")))
+    }
+
+    /// Runs an operation to its end, whoever waits for it.
+    fn start<T: Serialize>(
+        self: &Arc<Self>,
+        key: String,
+        pipeline: PipelineId,
+        sender: watch::Sender<Outcome>,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) {
+        let operations = Arc::clone(self);
+        tokio::spawn(async move {
+            // Taken out at its end, also at a panic's: what is asked for then is done anew.
+            let _entry = Entry { operations: Arc::clone(&operations), key: key.clone() };
+            let outcome = work.await.and_then(|answer| {
+                serde_json::to_value(answer).map_err(|e| Error::new(Code::Internal, format!("an answer: {e}")))
+            });
+            if let Err(e) = &outcome {
+                logging::events::failed(&pipeline, e);
+            }
+            let told = outcome.is_err() || key.contains(" commit ");
+            sender.send_replace(Some(outcome));
+            // Who waits has the answer; the webhook hears of what the run came to. It is part of what is under way, so that
+            // the process does not end before.
+            if told {
+                Notifier::at_once((*operations.live.engine()).clone(), std::slice::from_ref(&pipeline)).await;
+            }
+        });
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, watch::Receiver<Outcome>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An operation's place among those under way.
+struct Entry {
+    operations: Arc<Operations>,
+    key: String,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.operations.running().remove(&self.key);
+        self.operations.ended.send_replace(());
+    }
+}
