@@ -21,7 +21,12 @@ const RULES: [Rule; 10] = [
     ("compose", "image", is_image, "write for example registry.example.com/team/shop:1.0"),
     ("compose", "listen", is_address, ADDRESS),
     ("compose", "memory", is_memory, MEMORY),
-    ("cloudflare", "bucket", is_bucket, "use 3 to 63 lower-case letters, digits and `-`, the first and the last no `-`"),
+    (
+        "cloudflare",
+        "bucket",
+        is_bucket,
+        "use 3 to 63 lower-case letters, digits and `-`, the first and the last no `-`",
+    ),
     ("cloudflare", "memory", is_memory, MEMORY),
 ];
 const PLACE: &str = "write an absolute path of letters, digits, `/`, `.`, `-` and `_`, such as /srv/hakiri/shop";

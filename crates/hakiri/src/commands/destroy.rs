@@ -25,8 +25,9 @@ pub fn run(global: &GlobalArgs, printer: &Printer, args: &DestroyArgs) -> Result
     let shown = place.shown();
     // Names follow from the project, but only where its files were generated is it known that they are meant.
     let Some(lock) = place.lock(target)? else {
-        return Err(Error::new(Code::DeployLock, format!("{shown} holds no files of {}", target.name()))
-            .with_hint(format!("generate them with `{}`, or name their folder with --dir", place.command("deploy", target))));
+        return Err(Error::new(Code::DeployLock, format!("{shown} holds no files of {}", target.name())).with_hint(
+            format!("generate them with `{}`, or name their folder with --dir", place.command("deploy", target)),
+        ));
     };
     let removal = target.removal(&place.input(), args.with_data)?;
     let (commands, by) = match &removal.how {
@@ -55,11 +56,10 @@ pub fn run(global: &GlobalArgs, printer: &Printer, args: &DestroyArgs) -> Result
     let with_data = if args.with_data { " --with-data" } else { "" };
     let again = format!("{} --yes{with_data}", place.command("destroy", target));
     match &removal.how {
-        How::There(_) if args.yes => Err(Error::new(
-            Code::DeployApply,
-            format!("{} is taken away on its server, not from here", target.name()),
-        )
-        .with_hint("run the commands above there, in this order")),
+        How::There(_) if args.yes => {
+            Err(Error::new(Code::DeployApply, format!("{} is taken away on its server, not from here", target.name()))
+                .with_hint("run the commands above there, in this order"))
+        }
         How::Here(here) if args.yes => {
             runner::look(here)?;
             let mut progress = Progress::read(&place.dir)?;

@@ -176,15 +176,18 @@ mod tests {
         let row = |cells: Vec<String>| format!("| {} |", cells.join(" | "));
         let head = std::iter::once("Feature".to_owned()).chain(targets.iter().map(|t| format!("`{}`", t.name())));
         let line = "---|".repeat(targets.len() + 1);
-        let mut notes: Vec<&str> = Vec::new();
+        let mut notes: Vec<String> = Vec::new();
         let mut rows = Vec::new();
         for feature in Feature::ALL {
             let mut cells = vec![feature.title().to_owned()];
             for target in targets {
                 let (word, note) = match target.supports(feature) {
                     Support::Yes => ("yes", None),
-                    Support::With(note) => ("yes", Some(note)),
-                    Support::No { why, .. } => ("no", Some(why)),
+                    Support::With(note) => ("yes", Some(note.to_owned())),
+                    Support::No { why, .. } => {
+                        let first = why.chars().take(1).flat_map(char::to_uppercase);
+                        ("no", Some(first.chain(why.chars().skip(1)).chain(['.']).collect()))
+                    }
                 };
                 cells.push(match note {
                     None => word.to_owned(),

@@ -82,7 +82,8 @@ impl Cost {
             self.source
         )];
         for item in &self.items {
-            let free = if item.included > 0.0 { format!(", {} of it free", number(item.included)) } else { String::new() };
+            let free =
+                if item.included > 0.0 { format!(", {} of it free", number(item.included)) } else { String::new() };
             out.push(format!("  {:>8.2}  {}: {} {}{free}", item.amount, item.what, number(item.quantity), item.unit));
         }
         out.extend(self.assumptions.iter().map(|a| format!("  assumed: {a}")));
@@ -109,7 +110,8 @@ mod tests {
         let text = format!(
             "[project]\nname = \"p\"\n[[pipeline]]\nid = \"a\"\nsource = {{ connector = \"file\", config = {{ path = \"a.csv\" }} }}\nschedule = \"{schedule}\"\n"
         );
-        let project = parse(&[ManifestText::new("hakiri.toml", text)], None, &crate::world::connectors().list()).unwrap();
+        let project =
+            parse(&[ManifestText::new("hakiri.toml", text)], None, &crate::world::connectors().list()).unwrap();
         ticks_a_month(&project).unwrap()
     }
 

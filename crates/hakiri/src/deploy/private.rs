@@ -47,9 +47,11 @@ fn private(url: &str) -> Option<String> {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let hosts = authority.rsplit('@').next().unwrap_or_default();
     // PostgreSQL takes several hosts; each may be asked.
-    hosts.split(',').map(without_port).find(|host| !host.contains("${") && is_private(host)).map(|host| {
-        if host.is_empty() { "a socket of this machine".to_owned() } else { host.to_owned() }
-    })
+    hosts
+        .split(',')
+        .map(without_port)
+        .find(|host| !host.contains("${") && is_private(host))
+        .map(|host| if host.is_empty() { "a socket of this machine".to_owned() } else { host.to_owned() })
 }
 
 fn without_port(host: &str) -> &str {

@@ -132,11 +132,10 @@ pub(super) fn common_limits(input: &Input<'_>) -> Vec<Refusal> {
 
 /// An environment whose name cannot be a part of names.
 pub(super) fn env_limit(input: &Input<'_>) -> Option<Refusal> {
-    let env = input
-        .project
-        .env
-        .as_deref()
-        .filter(|e| !e.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) || e.starts_with(['-', '.']))?;
+    let env =
+        input.project.env.as_deref().filter(|e| {
+            !e.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) || e.starts_with(['-', '.'])
+        })?;
     Some(Refusal::new(
         format!("the environment `{env}` cannot be a part of names"),
         "use letters, digits, `-`, `_` and `.` in the names of environments, and a letter or digit first",

@@ -377,7 +377,7 @@ fn the_settings_of_pipelines() {
                 "use 3 to 63 lower-case letters, digits and `-`, the first and the last no `-`",
                 "HK0110]: `100MiB` cannot be the memory of [deploy.cloudflare]",
                 "write for example 1GiB or 512MiB; at least 256MiB",
-                "HK0110]: `huge` is not an `instance_type`",
+                "HK0110]: `instance_type` cannot be \"huge\"",
                 "use one of: lite, basic, standard-1, standard-2, standard-3, standard-4",
             ],
         ),

@@ -44,8 +44,12 @@ pub(super) fn resources(input: &Input<'_>, s: &Settings) -> Vec<Resource> {
         Resource::new("cron trigger", TRIGGER, "once a minute, UTC, one of the account's 250"),
         Resource::new("Durable Object", "Catalog", "10 GB, 2 MB a record").bound("CATALOG"),
         Resource::new("Durable Object", "Runner", "one for each pipeline, leads its container").bound("RUNNER"),
-        Resource::new("Workflow", s.workflow(), "10,000 steps an instance, 1 MiB a result; one for each pipeline and wake")
-            .bound("RUN"),
+        Resource::new(
+            "Workflow",
+            s.workflow(),
+            "10,000 steps an instance, 1 MiB a result; one for each pipeline and wake",
+        )
+        .bound("RUN"),
         Resource::new(
             "container",
             format!("{}-runner", s.name),
@@ -57,9 +61,11 @@ pub(super) fn resources(input: &Input<'_>, s: &Settings) -> Vec<Resource> {
         ),
         Resource::new("R2 bucket", &s.bucket, "one write a second and key, 5 GiB a part; reached by its S3 address"),
     ];
-    out.extend(s.needed().into_iter().map(|n| {
-        Resource::new(SECRET, n.name, if n.optional { format!("optional: {}", n.what) } else { n.what })
-    }));
+    out.extend(
+        s.needed()
+            .into_iter()
+            .map(|n| Resource::new(SECRET, n.name, if n.optional { format!("optional: {}", n.what) } else { n.what })),
+    );
     out
 }
 
@@ -128,16 +134,15 @@ pub(super) fn removal(input: &Input<'_>, s: &Settings, with_data: bool) -> Resul
             act: Act::Write { path: ASLEEP, text: wrangler(input, s, &[])? },
         },
         // Without the image: Docker is not needed to put something to sleep.
-        Step::run(
-            "the trigger",
-            &["wrangler", "deploy", "--config", ASLEEP, "--containers-rollout=none"],
-        ),
+        Step::run("the trigger", &["wrangler", "deploy", "--config", ASLEEP, "--containers-rollout=none"]),
         end,
     ];
     Ok(Removal {
         lost: vec![
             "the trigger: no pipeline runs any more".to_owned(),
-            format!("the Workflow {workflow}, its history and the instances that run; what they did not commit is read again"),
+            format!(
+                "the Workflow {workflow}, its history and the instances that run; what they did not commit is read again"
+            ),
         ],
         kept: vec![
             format!("the Worker {} with its catalog and secrets, asleep: it costs nothing but what it stores", s.name),

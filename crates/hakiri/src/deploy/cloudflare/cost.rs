@@ -97,9 +97,8 @@ pub(super) fn cost(input: &Input<'_>, size: Size) -> Result<Cost> {
         amount: prices.plan.month,
     }];
     for (name, quantity) in quantities {
-        let price = prices.items.get(name).ok_or_else(|| {
-            Error::new(Code::Internal, format!("prices.json has no `{name}`"))
-        })?;
+        let price =
+            prices.items.get(name).ok_or_else(|| Error::new(Code::Internal, format!("prices.json has no `{name}`")))?;
         items.push(Item {
             what: price.what.clone(),
             quantity,

@@ -90,7 +90,10 @@ pub(super) fn limits(input: &Input<'_>, settings: &Settings) -> Vec<Refusal> {
         private::urls(&pipeline.source.config, &mut urls);
         if urls.iter().any(|url| url.contains("sslrootcert=") && !url.contains("sslrootcert=system")) {
             out.push(Refusal::new(
-                format!("sslrootcert of the pipeline {} names a file, and the image has only the manifest", pipeline.id),
+                format!(
+                    "sslrootcert of the pipeline {} names a file, and the image has only the manifest",
+                    pipeline.id
+                ),
                 "use a certificate of a public authority, with sslrootcert=system",
             ));
         }
@@ -114,7 +117,10 @@ fn schedules(input: &Input<'_>, out: &mut Vec<Refusal>) {
         let between = first.and_then(|first| Some(schedule.next_after(first)?.millis() - first.millis()));
         if between.is_some_and(|between| between < MINUTE) {
             out.push(Refusal::new(
-                format!("`{schedule}` of the pipeline {} is more often than once a minute, the most a trigger does", pipeline.id),
+                format!(
+                    "`{schedule}` of the pipeline {} is more often than once a minute, the most a trigger does",
+                    pipeline.id
+                ),
                 "use `every 1m` or more, for this deployment alone in [env.NAME.schedule]",
             ));
         }
