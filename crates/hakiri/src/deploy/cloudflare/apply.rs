@@ -15,9 +15,11 @@ use crate::deploy::steps::{Act, Here, How, Removal, Step, Tool};
 
 /// The kind of a resource that is a secret.
 pub(super) const SECRET: &str = "secret";
-/// What wrangler says of a bucket that is there already, and of what is already gone.
-const THERE: &[&str] = &["already exists", "10004"];
-const GONE: &[&str] = &["does not exist", "not found", "Not Found", "10007", "10006"];
+/// What wrangler says of a bucket that is there already. Names of buckets are the account's own: it cannot be another's.
+const THERE: &[&str] = &["already exists", "[code: 10004]"];
+/// What it says of a Worker, a bucket and a Workflow that are gone: by their codes, since "not found" is also said of
+/// accounts and programs, and what is still there must not pass for gone.
+const GONE: &[&str] = &["[code: 10007]", "[code: 10006]", "[code: 10200]", "workflow.not_found"];
 /// The configuration of a Worker that nothing wakes.
 const ASLEEP: &str = "wrangler.asleep.jsonc";
 

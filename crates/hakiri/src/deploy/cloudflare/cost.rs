@@ -49,7 +49,7 @@ struct Price {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PerTick {
-    measured: bool,
+    basis: String,
     awake_seconds: f64,
     container_requests: f64,
     catalog_requests: f64,
@@ -107,7 +107,6 @@ pub(super) fn cost(input: &Input<'_>, size: Size) -> Result<Cost> {
             amount: (quantity - price.included).max(0.0) / price.per * price.price,
         });
     }
-    let known = if tick.measured { "measured" } else { "estimated, not measured" };
     Ok(Cost {
         currency: "USD",
         prices_as_of: prices.as_of,
@@ -118,8 +117,8 @@ pub(super) fn cost(input: &Input<'_>, size: Size) -> Result<Cost> {
         assumptions: vec![
             format!(
                 "a tick is {} s of a container awake, its start included, {} steps of the Workflow, {} requests to the \
-                 catalog and {} rows written there ({known}); a tick that reads much takes longer",
-                tick.awake_seconds, tick.workflow_steps, tick.catalog_requests, tick.rows_written
+                 catalog and {} rows written there ({}); a tick that reads much takes longer",
+                tick.awake_seconds, tick.workflow_steps, tick.catalog_requests, tick.rows_written, tick.basis
             ),
             "CPU is charged for all the time awake, which is the most it can be; what is free is free once for the \
              whole account"
