@@ -119,6 +119,16 @@ pub enum Piece<'a> {
     Name(&'a str),
 }
 
+/// Whether a URL holds a password as it is instead of a `${NAME}`: it would stand in the manifest, in plans and in the
+/// catalog (P8).
+pub fn has_plain_password(url: &str) -> bool {
+    let Some((_, rest)) = url.split_once("://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let password =
+        authority.rsplit_once('@').and_then(|(login, _)| login.split_once(':')).map(|(_, password)| password);
+    password.is_some_and(|p| !p.is_empty() && !p.contains("${"))
+}
+
 /// Splits a text at its `${NAME}` references. A `${` without a valid name or end is literal text.
 pub fn references(text: &str) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
@@ -149,6 +159,18 @@ fn is_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_in_a_url_is_told_from_the_name_of_one() {
+        for plain in ["postgres://u:secret@h/d", "https://a:b@h", "postgres://u:p@w@h/d"] {
+            assert!(has_plain_password(plain), "{plain}");
+        }
+        for fine in
+            ["postgres://u:${P}@h/d", "postgres://u@h:5432/d", "${URL}", "https://h:80/a:b@c", "postgres://u:@h/d"]
+        {
+            assert!(!has_plain_password(fine), "{fine}");
+        }
+    }
 
     #[test]
     fn references_are_found_and_everything_else_is_text() {

@@ -18,6 +18,7 @@ use hakiri_core::{Error, Result};
 
 use self::settle::{Settled, settle};
 use crate::Engine;
+use crate::sort::Ascending;
 use crate::spool::Spool;
 use crate::typing::{ChildSpec, Inference, child_spec, split_children};
 
@@ -29,6 +30,8 @@ const MAX_SAMPLES: usize = 5;
 struct Intake<'a> {
     table: &'a PlannedTable,
     inference: Inference,
+    /// Whether the rows have the order of their key already, so that they need not be sorted.
+    order: Ascending,
     spool: Spool,
     read: u64,
     rejected: u64,
@@ -43,6 +46,7 @@ impl<'a> Intake<'a> {
         Self {
             table,
             inference: Inference::new(&table.declared),
+            order: Ascending::new(&table.merge.primary_key),
             spool: Spool::new(memory, engine.settings.temp_dir.clone()),
             read: 0,
             rejected: 0,
@@ -56,6 +60,11 @@ impl<'a> Intake<'a> {
         let count = rows.len() as u64;
         self.read += count;
         self.inference.observe(&rows)?;
+        match &rows {
+            Rows::Typed(batch) => self.order.observe(batch),
+            // What they are ordered by is not known yet.
+            Rows::Text(_) | Rows::Json(_) => self.order.give_up(),
+        }
         self.spool.push(rows)?;
         engine.events.rows(&self.table.table, count);
         Ok(())

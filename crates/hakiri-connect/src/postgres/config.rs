@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use hakiri_core::codes::Code;
+use hakiri_core::secret::has_plain_password;
 use hakiri_core::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,13 @@ impl PostgresConfig {
     /// # Errors
     /// `HK0403` with the key.
     pub(super) fn check(&self) -> Result<()> {
+        if has_plain_password(&self.url) {
+            return Err(Error::new(Code::SourceConfig, "the URL holds a password as it is")
+                .at("source.config.url")
+                .with_hint(
+                    "write ${NAME} in its place, declare NAME in `secrets`, and set it in the environment or in .env",
+                ));
+        }
         for (name, table) in &self.tables {
             if table.columns.is_some() && !table.exclude_columns.is_empty() {
                 return Err(wrong(name, "exclude_columns", "`columns` and `exclude_columns` exclude each other"));

@@ -10,6 +10,7 @@ use super::suggest::{did_you_mean, list};
 use crate::codes::Code;
 use crate::id::ProjectName;
 use crate::schedule::{Schedule, parse_duration};
+use crate::secret::has_plain_password;
 
 /// A file's tree with its place among the files.
 #[derive(Clone, Copy)]
@@ -161,6 +162,19 @@ pub(super) fn check_services(roots: &[Root<'_>]) -> Vec<Problem> {
                     )
                     .related(*file, path.key_span.clone(), "`path` is here")
                     .hint("keep `path` for SQLite on one machine, `url` for what several machines share"),
+                );
+            }
+            if let Some(url) = catalog.get("url")
+                && url.as_text().is_some_and(has_plain_password)
+            {
+                out.push(
+                    Problem::new(
+                        Code::ManifestValue,
+                        *file,
+                        url.span.clone(),
+                        "a catalog's URL holds a password as it is",
+                    )
+                    .hint("write ${NAME} in its place, and set NAME in the environment or in .env"),
                 );
             }
             if let Some(url) = catalog.get("url")

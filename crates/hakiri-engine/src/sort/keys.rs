@@ -72,6 +72,11 @@ impl Ranks {
         self.key.size() + self.cursor.as_ref().map_or(0, Rows::size)
     }
 
+    /// How many rows.
+    pub(super) fn len(&self) -> usize {
+        self.key.num_rows()
+    }
+
     /// By key, then by cursor. Rows that are equal keep the order in which they arrived.
     pub(super) fn compare(&self, row: usize, other: &Self, other_row: usize) -> std::cmp::Ordering {
         self.key.row(row).cmp(&other.key.row(other_row)).then_with(|| match (&self.cursor, &other.cursor) {

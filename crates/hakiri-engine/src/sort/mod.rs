@@ -14,6 +14,7 @@
 //! Memory: half of the budget buffers rows; a merge holds one batch of each of at most [`FAN_IN`] runs, each near a 64th
 //! of the budget, or one row where rows are larger.
 
+mod ascending;
 mod buffer;
 mod keys;
 mod merge;
@@ -27,6 +28,7 @@ use arrow::array::RecordBatch;
 use hakiri_core::Result;
 use hakiri_core::schema::Schema;
 
+pub(crate) use self::ascending::Ascending;
 use crate::spool::TempBatches;
 use buffer::{Chunks, Ranked, compact};
 use keys::Keys;

@@ -147,3 +147,44 @@ fn large_values_are_sorted_in_small_batches() {
     assert!(spilled);
     assert_eq!(got, expected(&rows, false, false));
 }
+
+proptest! {
+    #[test]
+    fn ascending_holds_for_rows_that_sorting_would_leave_as_they_are(
+        ids in proptest::collection::vec(0_u8..40, 1..30), ordered: bool, size in 1_usize..9
+    ) {
+        let mut ids = ids;
+        if ordered {
+            ids.sort_unstable();
+            ids.dedup();
+        }
+        let rows: Vec<Row> = ids.iter().zip(0..).map(|(id, at)| (format!("{id:03}"), Some(-at), at)).collect();
+        let mut ascending = Ascending::new(&["id".to_owned()]);
+        rows.chunks(size).for_each(|rows| ascending.observe(&batch(rows)));
+        let strictly = ids.windows(2).all(|pair| pair[0] < pair[1]);
+        prop_assert_eq!(ascending.holds_for(&schema()), strictly);
+        if strictly {
+            prop_assert_eq!(sorted(&rows, size, Some("at"), true, 1 << 20).0, rows);
+        }
+    }
+}
+
+#[test]
+fn rows_are_not_in_order_where_their_key_is_of_another_type_or_absent() {
+    let rows = [("1".to_owned(), Some(1), 1), ("2".to_owned(), None, 2)];
+    let mut ascending = Ascending::new(&["id".to_owned()]);
+    ascending.observe(&batch(&rows));
+    assert!(ascending.holds_for(&schema()));
+    // "10" comes before "9" as text, after it as a number.
+    let other = Schema::new(vec![Field::new("id", Type::Int64)]);
+    assert!(!ascending.holds_for(&other) && !ascending.holds_for(&Schema::default()));
+    ascending.give_up();
+    assert!(!ascending.holds_for(&schema()));
+    let with_null = |key: &str| {
+        let mut ascending = Ascending::new(&[key.to_owned()]);
+        ascending.observe(&batch(&rows));
+        ascending.holds_for(&schema())
+    };
+    assert!(!with_null("at") && !with_null("nobody"));
+    assert!(!Ascending::new(&[]).holds_for(&schema()), "nothing to be ordered by");
+}

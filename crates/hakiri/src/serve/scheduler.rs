@@ -8,13 +8,14 @@
 //! Why not a timer per pipeline: a reload, a bound on what runs at once, and an orderly end would each have to reach all
 //! of them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hakiri_core::catalog::{Kind, PageRequest, Record};
 use hakiri_core::codes::Code;
+use hakiri_core::error::Kind as ErrorKind;
 use hakiri_core::id::PipelineId;
 use hakiri_core::ops::BeginRequest;
 use hakiri_core::schedule::Schedule;
@@ -24,7 +25,7 @@ use hakiri_core::{Error, Result};
 use hakiri_engine::Engine;
 use hakiri_engine::orchestrate::{Driven, drive_unless_held};
 use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 
 use super::live::{Live, Trouble};
 use super::wake::{self, Outcome};
@@ -49,9 +50,8 @@ struct Job {
     again: bool,
 }
 
-/// A pipeline that was woken, and what came of it.
+/// What came of waking a pipeline.
 struct Ended {
-    pipeline: PipelineId,
     woke: Instant,
     result: Result<Driven>,
 }
@@ -63,6 +63,8 @@ pub struct Scheduler {
     state_dir: PathBuf,
     slots: usize,
     jobs: BTreeMap<PipelineId, Job>,
+    /// Which pipeline a task is of.
+    tasks: HashMap<Id, PipelineId>,
     /// Those whose time has come and who wait for a slot, oldest first: nobody is passed over.
     queue: VecDeque<PipelineId>,
     swept: Instant,
@@ -78,6 +80,7 @@ impl Scheduler {
             state_dir: state_dir.to_owned(),
             slots: slots.max(1),
             jobs: BTreeMap::new(),
+            tasks: HashMap::new(),
             queue: VecDeque::new(),
             swept,
             clock_wrong: false,
@@ -96,13 +99,13 @@ impl Scheduler {
             self.start(&mut running);
             let pause = self.pause(engine.clock.now());
             tokio::select! {
-                Some(ended) = running.join_next() => self.ended(ended, &committed),
+                Some(ended) = running.join_next_with_id() => self.ended(ended, &committed),
                 () = tokio::time::sleep(engine.clock.sleep_for(pause)) => {}
                 () = until_raised(&engine) => {}
                 () = reloaded.notified() => self.adopt(),
             }
         }
-        while let Some(ended) = running.join_next().await {
+        while let Some(ended) = running.join_next_with_id().await {
             self.ended(ended, &committed);
         }
     }
@@ -151,25 +154,27 @@ impl Scheduler {
             (job.running, job.wakes) = (true, None);
             self.live.note(&id, |p| (p.working, p.wakes) = (Some(now), None));
             let (engine, state_dir) = (engine.clone(), self.state_dir.clone());
-            running.spawn(async move {
+            let pipeline = id.clone();
+            let task = running.spawn(async move {
                 // Taken anew: it may have waited for its slot.
                 let woke = engine.clock.now();
-                let result = work(&engine, &state_dir, &id, woke).await;
-                Ended { pipeline: id, woke, result }
+                let result = work(&engine, &state_dir, &pipeline, woke).await;
+                Ended { woke, result }
             });
+            self.tasks.insert(task.id(), id);
         }
     }
 
-    fn ended(&mut self, ended: Result<Ended, tokio::task::JoinError>, committed: &mpsc::UnboundedSender<PipelineId>) {
+    fn ended(&mut self, ended: Result<(Id, Ended), JoinError>, committed: &mpsc::UnboundedSender<PipelineId>) {
         let engine = self.live.engine();
         let now = engine.clock.now();
-        let Ok(Ended { pipeline, woke, result }) = ended else {
-            // A defect: which pipeline it was is not known, so all are looked at again.
-            tracing::error!(code = %Code::Internal, "a pipeline's task ended by a panic");
-            self.jobs.values_mut().for_each(|job| job.running = false);
-            self.jobs.values_mut().for_each(|job| job.wakes = Some(now.plus_millis(5_000)));
-            return;
-        };
+        let task = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let Some(pipeline) = self.tasks.remove(&task) else { return };
+        // A panic is a defect, and told as one; the others go on.
+        let Ended { woke, result } = ended.map(|(_, ended)| ended).unwrap_or_else(|_| Ended {
+            woke: now,
+            result: Err(Error::new(Code::Internal, "its task ended by a panic").with_kind(ErrorKind::Transient)),
+        });
         let outcome = self.heed(&engine, &pipeline, now, result);
         let _ = committed.send(pipeline.clone());
         let Some(job) = self.jobs.get_mut(&pipeline) else { return };

@@ -244,3 +244,43 @@ fn work_of_a_dead_server_moves_within_one_lease() {
     cluster.nodes[1].server.take().unwrap().terminate(Duration::from_secs(30));
     cluster.check(1, 1, 5);
 }
+
+/// Steps outlast the lease twice, on several servers that wake for each of them: heartbeats keep them where they are.
+#[test]
+fn long_steps_are_neither_taken_over_nor_done_twice() {
+    let hold = Arc::new(AtomicU64::new(7_000));
+    let mut cluster = Cluster::new(2, "10s", 2, hold);
+    (0..2).for_each(|n| cluster.start(n));
+    wait_for("three runs of each", Duration::from_secs(90), || {
+        let runs = cluster.runs();
+        (runs.len() == 2 && runs.values().all(|runs| runs.len() >= 3)).then_some(())
+    });
+    let asked = cluster.api.count();
+    for node in &mut cluster.nodes {
+        let (status, _, log) = node.server.take().unwrap().terminate(Duration::from_secs(30));
+        assert!(status.success(), "{log}");
+        assert!(!log.contains("went silent"), "{log}");
+    }
+    let ended: usize = cluster.runs().values().map(Vec::len).sum();
+    // Those that were under way at the end were asked for too.
+    assert!((ended..=ended + 2).contains(&asked), "{asked} requests for {ended} runs");
+    cluster.check(2, 10, 3);
+}
+
+/// Windows go by the servers' clocks: one that is two minutes ahead would read rows before they are written.
+#[test]
+fn a_server_whose_clock_is_wrong_says_so_and_starts_nothing() {
+    let mut cluster = Cluster::new(1, "1s", 1, Arc::default());
+    let (now, url) = (seconds() * 1_000, cluster.database.url());
+    let wrong = Server::start_with(&cluster.project, &[], |c| {
+        c.env("CATALOG_URL", url).env("AWS_ENDPOINT_URL_S3", endpoint());
+        c.env("HAKIRI_CLOCK", format!("{},{now},1", now + 120_000));
+    });
+    wait_for("the error", Duration::from_secs(30), || wrong.log().contains("HK0209").then_some(()));
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(cluster.api.count(), 0, "{}", wrong.log());
+    drop(wrong);
+    cluster.start(0);
+    wait_for("a commit of the right one", Duration::from_secs(60), || (!cluster.runs().is_empty()).then_some(()));
+    cluster.nodes[0].server.take().unwrap().terminate(Duration::from_secs(30));
+}

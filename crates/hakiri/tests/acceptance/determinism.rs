@@ -166,3 +166,32 @@ fn artifact_typed_sources_give_the_same_bytes_too() {
     assert_eq!(make(&["--threads", "8", "--batch-rows", "13"]), expected);
     assert_eq!(make(&["--threads", "2", "--batch-rows", "100000", "--memory", "64MiB"]), expected);
 }
+
+/// Rows that come in the order of their key are not sorted again; nothing of that can be seen.
+#[test]
+fn rows_in_order_give_the_bytes_of_the_same_rows_shuffled() {
+    let make = |script: &str, args: &[&str]| {
+        let project = Project::new(
+            "[[pipeline]]\nid = \"f\"\nsource = { connector = \"file\", config = { path = \"data.parquet\", table = \"t\" } }\n[pipeline.table.t]\nprimary_key = [\"id\", \"part\"]\n",
+        );
+        let file = project.path().join("data.parquet");
+        let code = format!(
+            "import sys, random, pyarrow as pa, pyarrow.parquet as pq\n\
+             rows = [(i // 3, 'abc'[i % 3], 'x' * (i % 300), i * 0.5) for i in range(20000)]\n\
+             {script}\n\
+             t = pa.table({{'id': [r[0] for r in rows], 'part': [r[1] for r in rows], 'text': [r[2] for r in rows], 'n': [r[3] for r in rows]}})\n\
+             pq.write_table(t, sys.argv[1], row_group_size=777)"
+        );
+        crate::support::python(&code, &[file.to_str().unwrap()]);
+        let mut all = vec!["run", "--tick", "2026-10-01T00:00:00Z"];
+        all.extend(args);
+        project.hakiri(&all).expect(0);
+        hashes(&project).into_iter().filter(|(f, _)| f.ends_with(".parquet")).collect::<Vec<_>>()
+    };
+    let shuffled = make("random.Random(7).shuffle(rows)", &[]);
+    assert!(!shuffled.is_empty());
+    for args in [&[][..], &["--batch-rows", "13", "--memory", "64MiB"], &["--threads", "1", "--batch-rows", "100000"]] {
+        assert_eq!(make("pass", args), shuffled, "{args:?}");
+        assert_eq!(make("rows[0], rows[1] = rows[1], rows[0]", args), shuffled, "{args:?}");
+    }
+}

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use hakiri_core::time::Instant;
 use serde_json::json;
 
-use crate::support::api::{self, Api};
+use crate::support::api::{self, Api, Response};
 use crate::support::orchestrator::{call, drive};
 use crate::support::server::{Server, send, wait_for};
 use crate::support::{Project, sha256};
@@ -162,4 +163,24 @@ fn beyond_loopback_a_worker_needs_a_token_and_asks_for_it() {
     let answered = send(&worker.address, "POST", "/v1/begin", &bearer, body);
     assert_ne!(answered.0, 401, "{answered:?}");
     assert_eq!(worker.get("/healthz").0, 200);
+}
+
+#[test]
+fn a_run_that_is_told_to_wait_keeps_its_lease_until_after_it() {
+    let api = Api::start(|_| Response::text(429, "text/plain", "slow").header("retry-after", "500"));
+    let project = Project::new(&api::manifest(&api.url, ""));
+    project.manifest(&api::manifest(&api.url, "").replace("id = \"api\"", "id = \"api\"\nschedule = \"every 1m\""));
+    let worker = Server::worker(&project, &["--lease", "20s"]);
+    let (_, begun) = call(&worker.address, "begin", &json!({ "pipeline": "api", "wake": "2026-11-28T09:00:00Z" }));
+    let request = json!({ "pipeline": "api", "run": begun["run"], "epoch": begun["epoch"], "step": 0 });
+    assert_eq!(call(&worker.address, "step", &request), (200, json!({ "next": "wait", "seconds": 500 })));
+    let catalog = rusqlite::Connection::open(project.path().join(".hakiri/catalog.sqlite")).unwrap();
+    let select = "select text from records where key like '0head%'";
+    let head: String = catalog.query_row(select, [], |row| row.get(0)).unwrap();
+    let head: serde_json::Value = serde_json::from_str(&head).unwrap();
+    let expires: Instant =
+        head["record"]["lease"]["expires"].as_str().unwrap_or_else(|| panic!("{head}")).parse().unwrap();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let left = expires.millis() / 1000 - i64::try_from(now.as_secs()).unwrap();
+    assert!((500..=525).contains(&left), "{left} s are left of {head}");
 }

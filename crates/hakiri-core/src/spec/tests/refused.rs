@@ -20,6 +20,19 @@ fn brief(rendered: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_password_in_the_url_of_the_catalog() {
+    let refused = |url: &str| brief(&refuse(&[("hakiri.toml", &format!("{ROOT}[catalog]\nurl = \"{url}\"\n"))], None));
+    assert_eq!(
+        refused("postgres://u:secret@h/d"),
+        [
+            "HK0110]: a catalog's URL holds a password as it is",
+            "write ${NAME} in its place, and set NAME in the environment or in .env"
+        ]
+    );
+    assert!(refused("mysql://h/d")[0].contains("a catalog's URL is one of PostgreSQL or https"));
+}
+
+#[test]
 fn everything_at_once() {
     let text = r#"
 [project]
