@@ -189,6 +189,10 @@ codes! {
     DeployEdited "HK1203" Usage, "a file is not as it was generated", "A generated file was changed by hand, or a file that Hakiri did not generate is in the way. Nothing was written.", "look at the difference with --plan; keep the change in the manifest or in a file of its own, or overwrite it with --force";
     DeployLock "HK1204" Usage, "the lock file of the generated files cannot be used", "`.hakiri-deploy.lock` is damaged, belongs to another deployment, or was written by a newer Hakiri.", "use the newer binary or another folder, or delete the lock file and start again with --force";
     DeployApply "HK1205" Usage, "the target is not applied from here", "Files were generated, and nothing else was done: this target is put into effect on the server, by commands that need its administrator.", "run the commands that were printed, on the server";
+    DeployTool "HK1206" Usage, "a program is missing that puts the target into effect", "The target is applied by other programs, and one of them is not on the search path. Nothing was started.", "install the program that the message names, and run the command again";
+    DeployStep "HK1207" Permanent, "a step of putting the target into effect failed", "One of the target's commands did not succeed. What was done before it stays done, and is remembered.", "correct what its last lines say and run the same command again: it goes on with this step";
+    DevPackages "HK1220" Permanent, "the packages of the local run cannot be installed", "`hakiri dev` needs packages for node, which npm installs into the cache at first use.", "install node 20 or newer with npm, and check that npm reaches its registry";
+    DevPlatform "HK1221" Permanent, "the local platform ended", "A part of the platform that `hakiri dev` runs on this machine did not start, or ended by itself.", "look at the lines above; `rm -r .hakiri/dev` starts with an empty state";
 }
 
 impl fmt::Display for Code {

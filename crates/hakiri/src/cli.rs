@@ -139,9 +139,9 @@ pub enum Command {
     /// Delete files that no commit names
     #[command(after_help = "Example:\n  hakiri gc --grace 7d --dry-run")]
     Gc(GcArgs),
-    /// Generate the files that run this project on a server
+    /// Generate the files that run this project on a server or in a cloud, and put them into effect
     #[command(
-        after_help = "Examples:\n  hakiri deploy systemd            a hardened unit, for one server or several\n  hakiri deploy compose --plan     what would be written, as a diff\n  hakiri deploy systemd --env staging\n\nTargets: systemd, compose. Any other cloud runs them on its machines; `hakiri deploy gcp` says how."
+        after_help = "Examples:\n  hakiri deploy systemd            a hardened unit, for one server or several\n  hakiri deploy compose --plan     what would be written, as a diff\n  hakiri deploy systemd --env staging\n  hakiri deploy cloudflare --apply  Worker, Workflow, containers and bucket, by wrangler\n\nTargets: systemd, compose, cloudflare. Any other cloud runs the first two on its machines; `hakiri deploy gcp` says how."
     )]
     Deploy(DeployArgs),
     /// Run a deployment's generated project on this machine, without an account
@@ -149,6 +149,11 @@ pub enum Command {
         after_help = "Examples:\n  hakiri dev cloudflare\n  hakiri dev cloudflare --ticks 5\n\nReal workerd runs the generated Worker, Workflow and Durable Object; each container is a process of this binary. State is kept in .hakiri/dev. Needs node 20 or newer; the packages are installed once, into the cache."
     )]
     Dev(DevArgs),
+    /// Take a deployment away; what holds data stays unless it is named
+    #[command(
+        after_help = "Examples:\n  hakiri destroy cloudflare               what would be lost, and nothing else\n  hakiri destroy cloudflare --yes         nothing runs any more; catalog and bucket stay\n  hakiri destroy cloudflare --yes --with-data"
+    )]
+    Destroy(DestroyArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  hakiri completions bash > ~/.local/share/bash-completion/completions/hakiri")]
     Completions(CompletionsArgs),
@@ -429,12 +434,12 @@ pub struct GcArgs {
 /// `deploy`.
 #[derive(Debug, Args)]
 pub struct DeployArgs {
-    /// Where to: systemd or compose
+    /// Where to: systemd, compose or cloudflare
     pub target: String,
-    /// Only show what would be written, as a diff
+    /// Only show what would be written, created and paid for
     #[arg(long, conflicts_with = "apply")]
     pub plan: bool,
-    /// Also put it into effect; these targets refuse, since that happens on the server
+    /// Also put it into effect; systemd and compose refuse, since that happens on the server
     #[arg(long)]
     pub apply: bool,
     /// The folder to write to [default: deploy/TARGET in the project, deploy/TARGET-ENV with --env]
@@ -468,6 +473,22 @@ pub struct DevArgs {
     /// Forget the catalog and the bucket of earlier local runs
     #[arg(long)]
     pub fresh: bool,
+}
+
+/// `destroy`.
+#[derive(Debug, Args)]
+pub struct DestroyArgs {
+    /// What was deployed to: systemd, compose or cloudflare
+    pub target: String,
+    /// Do it
+    #[arg(long)]
+    pub yes: bool,
+    /// Also destroy what holds data: the catalog and the store
+    #[arg(long)]
+    pub with_data: bool,
+    /// The folder of the generated files [default: as for `deploy`]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
 }
 
 /// `completions`.

@@ -88,6 +88,14 @@ pub fn program() -> String {
     std::env::args_os().next().map_or_else(|| "hakiri".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
+/// The file that this program is.
+///
+/// # Errors
+/// `HK0005` when the system does not say.
+pub fn executable() -> Result<PathBuf> {
+    std::env::current_exe().map_err(|e| Error::new(Code::Io, format!("this program's own file is not known: {e}")))
+}
+
 /// The folder for temporary files.
 pub fn temp_dir() -> PathBuf {
     std::env::temp_dir()

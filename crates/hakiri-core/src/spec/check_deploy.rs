@@ -12,7 +12,7 @@ use crate::codes::Code;
 /// A key of a target's table, whether a text is right for it, and what to write instead.
 type Rule = (&'static str, &'static str, fn(&str) -> bool, &'static str);
 
-const RULES: [Rule; 8] = [
+const RULES: [Rule; 10] = [
     ("systemd", "user", is_user, "use at most 31 lower-case letters, digits, `-` and `_`, starting with a letter"),
     ("systemd", "binary", is_place, PLACE),
     ("systemd", "dir", is_place, PLACE),
@@ -21,6 +21,13 @@ const RULES: [Rule; 8] = [
     ("compose", "image", is_image, "write for example registry.example.com/team/shop:1.0"),
     ("compose", "listen", is_address, ADDRESS),
     ("compose", "memory", is_memory, MEMORY),
+    (
+        "cloudflare",
+        "bucket",
+        is_bucket,
+        "use 3 to 63 lower-case letters, digits and `-`, the first and the last no `-`",
+    ),
+    ("cloudflare", "memory", is_memory, MEMORY),
 ];
 const PLACE: &str = "write an absolute path of letters, digits, `/`, `.`, `-` and `_`, such as /srv/hakiri/shop";
 const ADDRESS: &str = "write an address and a port, such as 127.0.0.1:8320 or [::1]:8320";
@@ -71,6 +78,13 @@ fn is_memory(text: &str) -> bool {
     deploy_memory_mib(text).is_some()
 }
 
+fn is_bucket(text: &str) -> bool {
+    (3..=63).contains(&text.len())
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}
+
 fn is_image(text: &str) -> bool {
     text.len() <= 255
         && text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
@@ -88,6 +102,14 @@ mod tests {
         assert!(is_place("/usr/local/bin/hakiri") && is_place("/srv/a-b_c.d"));
         for wrong in ["/", "", "srv", "/srv/", "/srv//x", "/srv/../etc", "/srv/%i", "/srv/a b", "/srv/$HOME", "/a\nb"] {
             assert!(!is_place(wrong), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn buckets_are_named_as_r2_names_them() {
+        assert!(is_bucket("lake") && is_bucket("0-a-1") && is_bucket(&"a".repeat(63)));
+        for wrong in ["ab", "-ab", "ab-", "a.b", "A-b", "a/b", "${X}", &"a".repeat(64)] {
+            assert!(!is_bucket(wrong), "{wrong}");
         }
     }
 

@@ -16,6 +16,9 @@ pub struct DeploySpec {
     /// Docker Compose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compose: Option<ComposeSpec>,
+    /// Cloudflare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloudflare: Option<CloudflareSpec>,
 }
 
 /// `[deploy.systemd]`.
@@ -57,6 +60,45 @@ pub struct ComposeSpec {
     /// What a server may use at most, such as `2GiB`; half of it is for rows on their way. Default: `1GiB`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
+}
+
+/// `[deploy.cloudflare]`. The account is not among them: it is whose credentials the commands are given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CloudflareSpec {
+    /// The R2 bucket that is the store. Default: derived from the project's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<String>,
+    /// The size of the containers. Default: `basic`, with 1 GiB of memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_type: Option<InstanceType>,
+    /// What a container may use at most, such as `512MiB`; half of it is for rows on their way. Default: all of the
+    /// memory that containers of its size have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
+}
+
+/// A size of Cloudflare's containers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum InstanceType {
+    /// 256 MiB of memory.
+    Lite,
+    /// 1 GiB.
+    #[default]
+    Basic,
+    /// 4 GiB.
+    #[serde(rename = "standard-1")]
+    Standard1,
+    /// 6 GiB.
+    #[serde(rename = "standard-2")]
+    Standard2,
+    /// 8 GiB.
+    #[serde(rename = "standard-3")]
+    Standard3,
+    /// 12 GiB.
+    #[serde(rename = "standard-4")]
+    Standard4,
 }
 
 /// The least that a server may be given, in MiB.

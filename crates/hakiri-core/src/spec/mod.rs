@@ -29,7 +29,9 @@ mod values;
 #[cfg(test)]
 mod tests;
 
-pub use self::deploy::{ComposeSpec, DeploySpec, LEAST_MEMORY_MIB, SystemdSpec, deploy_memory_mib};
+pub use self::deploy::{
+    CloudflareSpec, ComposeSpec, DeploySpec, InstanceType, LEAST_MEMORY_MIB, SystemdSpec, deploy_memory_mib,
+};
 pub use self::diagnostic::{Diagnostic, Related, Snippet};
 pub use self::parse::{ManifestText, parse};
 pub use self::project::{NOTIFY_SECRET_DEFAULT, Project};

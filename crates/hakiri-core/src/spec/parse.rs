@@ -202,6 +202,10 @@ fn merge(trees: &[(usize, Node)], env: Option<&str>) -> Result<Project, Box<Prob
         notify: whole.notify,
         pipelines: whole.pipeline,
         moved: whole.moved,
-        deploy: DeploySpec { systemd: own.systemd.or(all.systemd), compose: own.compose.or(all.compose) },
+        deploy: DeploySpec {
+            systemd: own.systemd.or(all.systemd),
+            compose: own.compose.or(all.compose),
+            cloudflare: own.cloudflare.or(all.cloudflare),
+        },
     })
 }

@@ -3,19 +3,70 @@
 use std::path::{Component, Path, PathBuf};
 
 use hakiri_core::codes::Code;
+use hakiri_core::hash::Hash;
+use hakiri_core::spec::ManifestText;
 use hakiri_core::{Error, Result};
 use serde_json::json;
 
 use super::{count, load};
 use crate::cli::{DeployArgs, GlobalArgs};
 use crate::deploy::changes::{self, Change, Kind};
+use crate::deploy::cost::Cost;
 use crate::deploy::input::Input;
 use crate::deploy::lock::Lock;
-use crate::deploy::{find, folder, target};
+use crate::deploy::progress::Progress;
+use crate::deploy::resources::{self, Marked};
+use crate::deploy::steps::Here;
+use crate::deploy::{Target, find, folder, runner, target};
 use crate::environment;
 use crate::exit::Exit;
 use crate::printer::Printer;
-use crate::project;
+use crate::project::{self, Loaded};
+
+/// A project and the folder of a target's files.
+pub(super) struct Place {
+    pub(super) loaded: Loaded,
+    pub(super) dir: PathBuf,
+    manifest: Vec<ManifestText>,
+    up: Option<String>,
+}
+
+impl Place {
+    /// Where the files of a target lie, or are to lie.
+    pub(super) fn of(loaded: Loaded, target: &dyn Target, dir: Option<&Path>) -> Result<Self> {
+        let dir = match dir {
+            Some(dir) => environment::current_dir()?.join(dir),
+            None => loaded.dir.join("deploy").join(match &loaded.project.env {
+                Some(env) => format!("{}-{env}", target.name()),
+                None => target.name().to_owned(),
+            }),
+        };
+        let manifest = project::texts(&loaded.dir)?;
+        let up = way_up(&folder::resolved(&loaded.dir)?, &folder::resolved(&dir)?);
+        Ok(Self { loaded, dir, manifest, up })
+    }
+
+    pub(super) fn input(&self) -> Input<'_> {
+        Input { project: &self.loaded.project, manifest: &self.manifest, project_from_files: self.up.as_deref() }
+    }
+
+    /// The folder as people read it: relative to the project where it lies inside.
+    pub(super) fn shown(&self) -> String {
+        self.dir.strip_prefix(&self.loaded.dir).unwrap_or(&self.dir).display().to_string()
+    }
+
+    /// The command for this project and target, as people type it.
+    pub(super) fn command(&self, what: &str, target: &dyn Target) -> String {
+        let env = self.loaded.project.env.iter().map(|env| format!(" --env {env}")).collect::<String>();
+        format!("hakiri {what} {}{env}", target.name())
+    }
+
+    /// What was generated last, if anything was.
+    pub(super) fn lock(&self, target: &dyn Target) -> Result<Option<Lock>> {
+        let project = &self.loaded.project;
+        folder::lock(&self.dir, target.name(), project.name.as_str(), project.env.as_deref())
+    }
+}
 
 /// Runs the command.
 pub fn run(global: &GlobalArgs, printer: &Printer, args: &DeployArgs) -> Result<Exit> {
@@ -25,22 +76,19 @@ pub fn run(global: &GlobalArgs, printer: &Printer, args: &DeployArgs) -> Result<
         Ok(loaded) => loaded,
         Err(exit) => return Ok(exit),
     };
-    let (project, env) = (&*loaded.project, loaded.project.env.as_deref());
-    let dir = match &args.dir {
-        Some(dir) => environment::current_dir()?.join(dir),
-        None => loaded.dir.join("deploy").join(match env {
-            Some(env) => format!("{}-{env}", target.name()),
-            None => target.name().to_owned(),
-        }),
-    };
-    let manifest = project::texts(&loaded.dir)?;
-    let up = way_up(&folder::resolved(&loaded.dir)?, &folder::resolved(&dir)?);
-    let input = Input { project, manifest: &manifest, project_from_files: up.as_deref() };
+    let place = Place::of(loaded, target, args.dir.as_deref())?;
+    let (project, dir, input) = (&*place.loaded.project, &place.dir, place.input());
+    let env = project.env.as_deref();
     let files = target::generate(target, &input)?;
-    let lock = folder::lock(&dir, target.name(), project.name.as_str(), env)?;
-    let changes = changes::changes(&files, lock.as_ref(), &folder::contents(&dir, &files, lock.as_ref())?);
+    let lock = place.lock(target)?;
+    let changes = changes::changes(&files, lock.as_ref(), &folder::contents(dir, &files, lock.as_ref())?);
     let next = target.next(&input);
-    let shown = shown(&loaded.dir, &dir);
+    let here = target.apply(&input)?;
+    let mut progress = Progress::read(dir)?;
+    let resources = resources::marked(target.resources(&input), &progress.created);
+    let cost = target.cost(&input)?;
+    let shown = place.shown();
+    let new = Lock::of(target.name(), project.name.as_str(), env, &files);
 
     if args.plan {
         for change in changes.iter().filter(|c| !c.diff.is_empty()) {
@@ -52,28 +100,58 @@ pub fn run(global: &GlobalArgs, printer: &Printer, args: &DeployArgs) -> Result<
                 .map_err(|e| e.at(shown.clone()))
                 .inspect_err(|_| tell(printer, &changes, true))?;
         }
-        folder::write(&dir, &files, &changes, &Lock::of(target.name(), project.name.as_str(), env, &files))?;
+        if let (true, Some(here)) = (args.apply, &here) {
+            runner::look(here)?;
+        }
+        folder::write(dir, &files, &changes, &new)?;
     }
     tell(printer, &changes, args.plan);
-    if printer.json {
+    if args.plan {
+        tell_resources(printer, &resources, cost.as_ref());
+    }
+    let differs = changes::differs(&changes);
+    let topology = target.topology(&input);
+    printer.note(&match (args.plan, differs) {
+        (true, true) => "nothing was written; without --plan this is written".to_owned(),
+        (true, false) => format!("nothing to write: {shown} is as it should be"),
+        (false, _) => format!("{} for Topology {topology} in {shown}", count(changes.len() as u64, "file")),
+    });
+    let applies = args.apply && here.is_some();
+    let done = match (applies, here) {
+        (true, Some(here)) => {
+            let again = format!("{} --apply", place.command("deploy", target));
+            let created = target.resources(&input);
+            apply(printer, dir, &here, &mut progress, &new, &again).and_then(|without| {
+                progress.end(dir, created)?;
+                Ok(without)
+            })
+        }
+        _ => Ok(Vec::new()),
+    };
+    if printer.json && done.is_ok() {
         printer.document(&json!({
             "target": target.name(),
             "project": project.name,
             "env": env,
-            "topology": input.topology(),
+            "topology": topology,
             "dir": shown,
             "files": changes,
+            "resources": resources,
+            "cost": cost,
             "written": !args.plan,
-            "deployed": false,
+            "deployed": applies,
+            "without_value": done.as_deref().unwrap_or_default(),
             "next": next,
         }));
     }
-    let differs = changes::differs(&changes);
-    printer.note(&match (args.plan, differs) {
-        (true, true) => "nothing was written; without --plan this is written".to_owned(),
-        (true, false) => format!("nothing to write: {shown} is as it should be"),
-        (false, _) => format!("{} for Topology {} in {shown}", count(changes.len() as u64, "file"), input.topology()),
-    });
+    for name in &done? {
+        printer.note(&format!("the secret {name} has no value here: unless it was given before, put one there with"));
+        printer.note(&format!("  (cd {shown} && npx wrangler secret put {name})"));
+    }
+    if applies {
+        printer.note(&format!("deployed; {shown}/README.md says how to look at it"));
+        return Ok(Exit::Done);
+    }
     if !args.plan {
         printer.note(&format!("nothing was deployed; next, where it is to run ({shown}/README.md says more):"));
         for step in &next {
@@ -88,6 +166,33 @@ pub fn run(global: &GlobalArgs, printer: &Printer, args: &DeployArgs) -> Result<
         .with_hint(format!("copy {shown} to the server and run the commands above there, in this order")));
     }
     Ok(if args.exit_code && differs { Exit::Failed } else { Exit::Done })
+}
+
+/// Puts the files into effect. Returns the secrets that have no value here and are needed.
+fn apply(
+    printer: &Printer,
+    dir: &Path,
+    here: &Here,
+    progress: &mut Progress,
+    lock: &Lock,
+    again: &str,
+) -> Result<Vec<String>> {
+    // What was done for other files or by another binary is done again.
+    let program = folder::program_mark(&environment::executable()?)?;
+    progress.begin(&Hash::of_parts(&[&lock.to_bytes()?, program.as_bytes()]));
+    let without = runner::run(printer, dir, here, progress, again)?;
+    Ok(without.into_iter().filter(|(_, optional)| !optional).map(|(name, _)| name).collect())
+}
+
+/// What is created, and what that costs.
+fn tell_resources(printer: &Printer, resources: &[Marked], cost: Option<&Cost>) {
+    for Marked { resource, change } in resources {
+        let binding = resource.binding.as_ref().map(|b| format!(" as {b}")).unwrap_or_default();
+        printer.note(&format!("{} {} {}{binding}: {}", change.sign(), resource.kind, resource.name, resource.limit));
+    }
+    for line in cost.iter().flat_map(|cost| cost.lines()) {
+        printer.note(&line);
+    }
 }
 
 /// One line for each file that is not as it should be.
@@ -114,9 +219,4 @@ fn way_up(project: &Path, dir: &Path) -> Option<String> {
     let below = dir.strip_prefix(project).ok()?;
     let depth = below.components().filter(|c| matches!(c, Component::Normal(_))).count();
     (depth > 0).then(|| vec![".."; depth].join("/"))
-}
-
-/// A folder as people read it: relative to the project where it lies inside.
-fn shown(project: &Path, dir: &Path) -> String {
-    dir.strip_prefix(project).map_or_else(|_| PathBuf::from(dir), Path::to_owned).display().to_string()
 }

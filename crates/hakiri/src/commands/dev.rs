@@ -57,6 +57,7 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &DevArgs) -> Resu
         generated,
         work_dir,
         bucket: local.bucket,
+        store: local.store,
         secrets: local.secrets.iter().filter_map(value).collect(),
         ticks: args.ticks,
         from: args.from.as_deref().map(str::parse::<Instant>).transpose()?.map(Instant::millis),

@@ -108,9 +108,13 @@ pub enum Support {
     Yes,
     /// Yes, with something to know.
     With(&'static str),
-    /// No, and why.
-    #[cfg_attr(not(test), expect(dead_code, reason = "servers have all there is; what runs elsewhere will not"))]
-    No(&'static str),
+    /// No.
+    No {
+        /// Why.
+        why: &'static str,
+        /// What to do.
+        instead: &'static str,
+    },
 }
 
 /// Why a project cannot go to a target.
@@ -133,10 +137,9 @@ impl Refusal {
 pub fn missing(target: &dyn Target, project: &Project) -> Vec<Refusal> {
     let used = Feature::ALL.into_iter().filter(|f| f.is_used(project));
     used.filter_map(|feature| match target.supports(feature) {
-        Support::No(why) => Some(Refusal::new(
-            format!("{} does not support {}: {why}", target.name(), feature.title()),
-            "use another target, or leave it out in `[env.NAME]`",
-        )),
+        Support::No { why, instead } => {
+            Some(Refusal::new(format!("{} does not support {}: {why}", target.name(), feature.title()), instead))
+        }
         Support::Yes | Support::With(_) => None,
     })
     .collect()
@@ -165,6 +168,7 @@ mod tests {
 
     use super::super::files::Files;
     use super::super::input::Input;
+    use super::super::steps::{How, Removal};
     use super::super::target::generate;
     use super::*;
 
@@ -173,15 +177,18 @@ mod tests {
         let row = |cells: Vec<String>| format!("| {} |", cells.join(" | "));
         let head = std::iter::once("Feature".to_owned()).chain(targets.iter().map(|t| format!("`{}`", t.name())));
         let line = "---|".repeat(targets.len() + 1);
-        let mut notes: Vec<&str> = Vec::new();
+        let mut notes: Vec<String> = Vec::new();
         let mut rows = Vec::new();
         for feature in Feature::ALL {
             let mut cells = vec![feature.title().to_owned()];
             for target in targets {
                 let (word, note) = match target.supports(feature) {
                     Support::Yes => ("yes", None),
-                    Support::With(note) => ("yes", Some(note)),
-                    Support::No(why) => ("no", Some(why)),
+                    Support::With(note) => ("yes", Some(note.to_owned())),
+                    Support::No { why, .. } => {
+                        let first = why.chars().take(1).flat_map(char::to_uppercase);
+                        ("no", Some(first.chain(why.chars().skip(1)).chain(['.']).collect()))
+                    }
                 };
                 cells.push(match note {
                     None => word.to_owned(),
@@ -234,8 +241,8 @@ mod tests {
 
         fn supports(&self, feature: Feature) -> Support {
             match feature {
-                Feature::Schedules => Support::No("it has no clock"),
-                Feature::Transforms => Support::No("it cannot count"),
+                Feature::Schedules => Support::No { why: "it has no clock", instead: "wind it up" },
+                Feature::Transforms => Support::No { why: "it cannot count", instead: "teach it" },
                 _ => Support::Yes,
             }
         }
@@ -250,6 +257,10 @@ mod tests {
 
         fn next(&self, _: &Input<'_>) -> Vec<String> {
             Vec::new()
+        }
+
+        fn removal(&self, _: &Input<'_>, _: bool) -> Result<Removal> {
+            Ok(Removal { lost: Vec::new(), kept: Vec::new(), how: How::There(Vec::new()) })
         }
     }
 

@@ -76,6 +76,39 @@ pub fn write(dir: &Path, files: &Files, changes: &[Change], lock: &Lock) -> Resu
     replace(&dir.join(LOCK), &lock.to_bytes()?, 0o644)
 }
 
+/// Writes one file of the folder that is not a generated one.
+///
+/// # Errors
+/// `HK0005`.
+pub fn put(dir: &Path, path: &str, bytes: &[u8]) -> Result<()> {
+    replace(&dir.join(path), bytes, 0o644)
+}
+
+/// Copies a program into the folder.
+///
+/// # Errors
+/// `HK0005`.
+pub fn copy_program(from: &Path, dir: &Path, name: &str) -> Result<()> {
+    let (full, way) = (dir.join(name), dir.join(ON_ITS_WAY));
+    // Beside its place and then into it: the place may be the very program that runs.
+    let copy = || -> std::io::Result<()> {
+        std::fs::copy(from, &way)?;
+        std::fs::set_permissions(&way, std::fs::Permissions::from_mode(0o755))?;
+        std::fs::rename(&way, &full)
+    };
+    copy().map_err(|e| io(&full, &e))
+}
+
+/// What tells one build of a program from another without reading it.
+///
+/// # Errors
+/// `HK0005`.
+pub fn program_mark(program: &Path) -> Result<String> {
+    let meta = std::fs::metadata(program).map_err(|e| io(program, &e))?;
+    let changed = meta.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok());
+    Ok(format!("{} {}", meta.len(), changed.unwrap_or_default().as_millis()))
+}
+
 fn replace(full: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let folder = full.parent().unwrap_or(full);
     let way = folder.join(ON_ITS_WAY);

@@ -2,13 +2,20 @@
 //!
 //! ```text
 //! input       what a generation may depend on: project, manifest texts, place of the folder
-//! target      one module per target: what it supports, its limits, its files, its next steps     (systemd, compose)
+//! target      one module per target: what it supports, its limits, its files, its next steps
+//!             (systemd, compose, cloudflare)
 //! capability  per feature of the manifest, whether a target has it; refuses before anything is written
 //! files       relative path → bytes and mode; what a generator gives back
 //! template    fills the files that lie beside each generator
 //! lock        what was generated last, by hash
 //! changes     new files × lock × folder → what would happen to each file, pure
 //! folder      reads and writes the folder; the only module here that touches the disk
+//! resources   what is created in an account, and what of it is new
+//! cost        what that costs a month
+//! steps       what puts a target into effect or takes it away, as data
+//! runner      carries steps out; the only module here that starts programs
+//! progress    how far that has come
+//! private     addresses that only a private network has
 //! ```
 //!
 //! A generation is a pure function of [`Input`](input::Input): the same project gives the same bytes on every machine
@@ -21,15 +28,22 @@
 
 pub mod capability;
 pub mod changes;
+mod cloudflare;
 mod compose;
+pub mod cost;
 mod diff;
 pub mod files;
 pub mod folder;
 pub mod input;
 pub mod lock;
 mod names;
+mod private;
+pub mod progress;
 mod refused;
+pub mod resources;
+pub mod runner;
 mod secrets;
+pub mod steps;
 mod systemd;
 pub mod target;
 mod template;
@@ -42,4 +56,4 @@ pub use self::target::Target;
 pub const FORMAT: u32 = 1;
 
 /// Every target there is a generator for, in the order of the docs.
-pub const TARGETS: [&dyn Target; 2] = [&systemd::Systemd, &compose::Compose];
+pub const TARGETS: [&dyn Target; 3] = [&systemd::Systemd, &compose::Compose, &cloudflare::Cloudflare];

@@ -65,7 +65,7 @@ const ELSEWHERE: &[Elsewhere] = &[
     },
     Elsewhere { names: &["nomad"], title: "Nomad", on: "a server", command: SERVER },
     Elsewhere { names: &["server", "vm", "ec2", "vps", "linux"], title: "a plain server", on: "it", command: SERVER },
-    Elsewhere { names: &["cloudflare", "aws"], title: "this cloud", on: "a virtual machine", command: SERVER },
+    Elsewhere { names: &["aws"], title: "AWS", on: "a virtual machine", command: SERVER },
 ];
 
 /// The target of this name.
@@ -112,7 +112,7 @@ mod tests {
                 find(command.rsplit(' ').next().unwrap()).unwrap();
             }
         }
-        assert!(find("K8S").is_err() && find("nonsense").unwrap_err().hint().contains("systemd, compose"));
+        assert!(find("K8S").is_err() && find("nonsense").unwrap_err().hint().contains("systemd, compose, cloudflare"));
         assert!(TARGETS.iter().all(|t| !seen.contains(t.name())), "a target cannot be both");
     }
 }

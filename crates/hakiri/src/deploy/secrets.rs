@@ -19,48 +19,72 @@ pub struct Needed {
     pub optional: bool,
 }
 
+/// What the pipelines and the webhook need, wherever catalog and store are.
+pub fn of_project(input: &Input<'_>) -> Vec<Needed> {
+    let mut all = All::default();
+    all.of_pipelines(input);
+    all.of_notify(input);
+    all.0
+}
+
+/// Each name once, the first reason wins.
+#[derive(Default)]
+struct All(Vec<Needed>);
+
+impl All {
+    fn add(&mut self, name: &str, what: String, optional: bool) {
+        if !self.0.iter().any(|n| n.name == name) {
+            self.0.push(Needed { name: name.to_owned(), what, optional });
+        }
+    }
+
+    fn of_pipelines(&mut self, input: &Input<'_>) {
+        for pipeline in &input.project.pipelines {
+            for name in &pipeline.secrets {
+                self.add(name, format!("a secret of the pipeline {}", pipeline.id), false);
+            }
+            for name in referenced(&pipeline.source.config) {
+                self.add(&name, format!("used by the pipeline {}", pipeline.id), false);
+            }
+        }
+    }
+
+    fn of_notify(&mut self, input: &Input<'_>) {
+        let project = input.project;
+        for name in project.notify_secrets() {
+            let default = name == "HAKIRI_NOTIFY_SECRET" && project.notify.as_ref().is_some_and(|n| n.secret.is_none());
+            let what = if default { "signs what the webhook gets" } else { "used by [notify]" };
+            self.add(&name, what.to_owned(), default);
+        }
+    }
+}
+
 /// All of them, each once: pipelines in the manifest's order, then catalog, webhook, bucket and token.
 pub fn needed(input: &Input<'_>, listens_beyond: bool) -> Vec<Needed> {
     let project = input.project;
-    let mut out: Vec<Needed> = Vec::new();
-    let mut add = |name: &str, what: String, optional: bool| {
-        if !out.iter().any(|n| n.name == name) {
-            out.push(Needed { name: name.to_owned(), what, optional });
-        }
-    };
-    for pipeline in &project.pipelines {
-        for name in &pipeline.secrets {
-            add(name, format!("a secret of the pipeline {}", pipeline.id), false);
-        }
-        for name in referenced(&pipeline.source.config) {
-            add(&name, format!("used by the pipeline {}", pipeline.id), false);
-        }
-    }
+    let mut all = All::default();
+    all.of_pipelines(input);
     for name in project.catalog_secrets() {
-        add(&name, "used by [catalog] url".to_owned(), false);
+        all.add(&name, "used by [catalog] url".to_owned(), false);
     }
-    for name in project.notify_secrets() {
-        let default = name == "HAKIRI_NOTIFY_SECRET" && project.notify.as_ref().is_some_and(|n| n.secret.is_none());
-        let what = if default { "signs what the webhook gets" } else { "used by [notify]" };
-        add(&name, what.to_owned(), default);
-    }
+    all.of_notify(input);
     if input.has_bucket() || project.pipelines.iter().any(reads_bucket) {
         // On AWS the machine's own role may do; elsewhere there is none.
         let optional = project.context.endpoint.is_none();
         let what = if optional { "for the bucket, where the machine has no role for it" } else { "for the bucket" };
-        add("AWS_ACCESS_KEY_ID", what.to_owned(), optional);
-        add("AWS_SECRET_ACCESS_KEY", what.to_owned(), optional);
+        all.add("AWS_ACCESS_KEY_ID", what.to_owned(), optional);
+        all.add("AWS_SECRET_ACCESS_KEY", what.to_owned(), optional);
         if optional && project.pipelines.iter().any(reads_bucket) {
-            add("AWS_ENDPOINT_URL", "the service of the buckets that are read, where it is not AWS".to_owned(), true);
+            all.add("AWS_ENDPOINT_URL", "the service of the buckets that are read, where it is not AWS".to_owned(), true);
         }
         if project.context.region.is_none() {
-            add("AWS_REGION", "the bucket's region, where the manifest has none".to_owned(), true);
+            all.add("AWS_REGION", "the bucket's region, where the manifest has none".to_owned(), true);
         }
     }
     if listens_beyond {
-        add(TOKEN, "who calls the server from elsewhere must know it; at least 16 characters".to_owned(), false);
+        all.add(TOKEN, "who calls the server from elsewhere must know it; at least 16 characters".to_owned(), false);
     }
-    out
+    all.0
 }
 
 /// The lines of `secrets.env.example`.

@@ -6,9 +6,12 @@ use hakiri_core::Result;
 
 use super::FORMAT;
 use super::capability::{Feature, Refusal, Support};
+use super::cost::Cost;
 use super::files::Files;
 use super::input::Input;
+use super::resources::Resource;
 use super::secrets::{self, Needed};
+use super::steps::{Here, Removal};
 use super::template::Values;
 
 /// A place to deploy to. All of it is pure: none of the functions touches the disk, the environment or a clock.
@@ -30,6 +33,56 @@ pub trait Target: Debug + Sync {
 
     /// The commands that put the files into effect, in order, to be run in their folder. Each may be repeated.
     fn next(&self, input: &Input<'_>) -> Vec<String>;
+
+    /// How it is taken away again; what holds data only `with_data` (G4).
+    ///
+    /// # Errors
+    /// As [`Target::generate`].
+    fn removal(&self, input: &Input<'_>, with_data: bool) -> Result<Removal>;
+
+    /// The topology, as the docs number it.
+    fn topology(&self, input: &Input<'_>) -> &'static str {
+        input.topology()
+    }
+
+    /// What is created in an account of somebody; nothing on a server of one's own.
+    fn resources(&self, _input: &Input<'_>) -> Vec<Resource> {
+        Vec::new()
+    }
+
+    /// What it costs a month, where that follows from the project.
+    ///
+    /// # Errors
+    /// `HK0001` when the file of prices and its reader do not fit.
+    fn cost(&self, _input: &Input<'_>) -> Result<Option<Cost>> {
+        Ok(None)
+    }
+
+    /// What `hakiri dev` needs to run the files on this machine; none where `hakiri serve` is all that runs there.
+    fn local(&self, _input: &Input<'_>) -> Option<Local> {
+        None
+    }
+
+    /// What `--apply` does from here; none where it is done on the server.
+    ///
+    /// # Errors
+    /// As [`Target::generate`].
+    fn apply(&self, _input: &Input<'_>) -> Result<Option<Here>> {
+        Ok(None)
+    }
+}
+
+/// What a local run of a target needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Local {
+    /// The bucket's name.
+    pub bucket: String,
+    /// Where in it the store is.
+    pub store: String,
+    /// The secrets that containers are given, by name.
+    pub secrets: Vec<String>,
+    /// The `package.json` of what it runs on.
+    pub packages: &'static str,
 }
 
 /// The files of a target for a project, or why there are none.
@@ -91,18 +144,20 @@ pub(super) fn common_limits(input: &Input<'_>) -> Vec<Refusal> {
             "set [context] path to s3://bucket/prefix, or leave [catalog] url out for one server (Topology 2)",
         ));
     }
-    if let Some(env) = input
-        .project
-        .env
-        .as_deref()
-        .filter(|e| !e.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) || e.starts_with(['-', '.']))
-    {
-        out.push(Refusal::new(
-            format!("the environment `{env}` cannot be a part of names"),
-            "use letters, digits, `-`, `_` and `.` in the names of environments, and a letter or digit first",
-        ));
-    }
+    out.extend(env_limit(input));
     out
+}
+
+/// An environment whose name cannot be a part of names.
+pub(super) fn env_limit(input: &Input<'_>) -> Option<Refusal> {
+    let env =
+        input.project.env.as_deref().filter(|e| {
+            !e.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) || e.starts_with(['-', '.'])
+        })?;
+    Some(Refusal::new(
+        format!("the environment `{env}` cannot be a part of names"),
+        "use letters, digits, `-`, `_` and `.` in the names of environments, and a letter or digit first",
+    ))
 }
 
 /// The files of every target that runs `hakiri serve`: the manifest's copies and the names of the secrets.

@@ -34,6 +34,8 @@ pub struct Options {
     pub work_dir: PathBuf,
     /// The bucket's name.
     pub bucket: String,
+    /// Where in it the store is.
+    pub store: String,
     /// The values of the project's secrets, by name.
     pub secrets: Vec<(String, String)>,
     /// So many ticks, one after the other, without waiting for the clock; none: by the clock, until interrupted.
@@ -126,7 +128,7 @@ fn page(printer: &Printer, options: &Options, ready: &Line, door: &str) -> Resul
     let mut command = Command::new(binary);
     command.args(&options.project).args(["--quiet", "worker"]).args(["--listen", &listen.to_string()]);
     command.args(["--catalog", &format!("{}/catalog", url.trim_end_matches('/'))]);
-    command.args(["--store", &format!("s3://{}", options.bucket)]);
+    command.args(["--store", &options.store]);
     command
         .env("AWS_ENDPOINT_URL", s3)
         .env("AWS_ACCESS_KEY_ID", "local")

@@ -14,6 +14,7 @@
 mod behaviour;
 mod cluster;
 mod deploy;
+mod deploy_cloudflare;
 mod determinism;
 mod files;
 mod files_in_buckets;

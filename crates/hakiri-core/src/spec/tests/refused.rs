@@ -371,7 +371,7 @@ fn the_settings_of_pipelines() {
                 "write both as `pipeline`, or both as `pipeline.table`",
             ],
         ),
-        ("[deploy.aws]", &["HK0102]: `deploy` has no key `aws`", "use one of: systemd, compose"]),
+        ("[deploy.aws]", &["HK0102]: `deploy` has no key `aws`", "use one of: systemd, compose, cloudflare"]),
         (
             "[deploy.systemd]\ndir = \"/srv/../etc\"\n[env.s.deploy.compose]\nmemory = \"1 GB\"\nreplicas = 0",
             &[
@@ -381,6 +381,17 @@ fn the_settings_of_pipelines() {
                 "write for example 1GiB or 512MiB; at least 256MiB",
                 "HK0110]: `replicas` is 0, but must be at least 1",
                 "use 1 or more",
+            ],
+        ),
+        (
+            "[deploy.cloudflare]\nbucket = \"My.Bucket\"\nmemory = \"100MiB\"\ninstance_type = \"huge\"",
+            &[
+                "HK0110]: `My.Bucket` cannot be the bucket of [deploy.cloudflare]",
+                "use 3 to 63 lower-case letters, digits and `-`, the first and the last no `-`",
+                "HK0110]: `100MiB` cannot be the memory of [deploy.cloudflare]",
+                "write for example 1GiB or 512MiB; at least 256MiB",
+                "HK0110]: `instance_type` cannot be \"huge\"",
+                "use one of: lite, basic, standard-1, standard-2, standard-3, standard-4",
             ],
         ),
     ] {

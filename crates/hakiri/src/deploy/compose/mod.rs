@@ -13,6 +13,7 @@ use super::capability::{Feature, Refusal, Support};
 use super::files::Files;
 use super::input::{Input, inside};
 use super::secrets::{self, Needed};
+use super::steps::{How, Removal};
 use super::target::{self, STOP_SECONDS, Target};
 use super::template::{Values, shell, yaml};
 
@@ -265,6 +266,27 @@ impl Target for Compose {
         steps.push("docker compose build".to_owned());
         steps.push("docker compose up -d".to_owned());
         steps
+    }
+
+    fn removal(&self, input: &Input<'_>, with_data: bool) -> Result<Removal> {
+        let (volume, down) = match (input.is_shared(), with_data) {
+            (true, _) => (None, "docker compose down"),
+            (false, false) => (Some(true), "docker compose down"),
+            (false, true) => (Some(false), "docker compose down --volumes"),
+        };
+        let state = "the volume with the catalog, and with the store where that is a folder";
+        Ok(Removal {
+            lost: std::iter::once("the containers: no pipeline runs any more")
+                .chain((volume == Some(false)).then_some(state))
+                .map(str::to_owned)
+                .collect(),
+            kept: match volume {
+                Some(true) => vec![state.to_owned()],
+                Some(false) => Vec::new(),
+                None => vec![target::kept(input).to_owned()],
+            },
+            how: How::There(vec![down.to_owned()]),
+        })
     }
 }
 

@@ -13,6 +13,7 @@ use super::capability::{Feature, Refusal, Support};
 use super::files::Files;
 use super::input::{Input, inside};
 use super::secrets::{self, Needed};
+use super::steps::{How, Removal};
 use super::target::{self, STOP_SECONDS, Target};
 use super::template::{Values, shell, unit};
 
@@ -259,6 +260,24 @@ impl Target for Systemd {
         steps.push(format!("systemctl enable {name}"));
         steps.push(format!("systemctl restart {name}"));
         steps
+    }
+
+    fn removal(&self, input: &Input<'_>, with_data: bool) -> Result<Removal> {
+        let s = Settings::of(input);
+        let mut commands = vec![
+            format!("systemctl disable --now {}", s.name),
+            format!("rm /etc/systemd/system/{}.service", s.name),
+            "systemctl daemon-reload".to_owned(),
+        ];
+        let (mut lost, mut kept) = (vec!["the service: no pipeline runs any more".to_owned()], Vec::new());
+        let state = format!("{} with all that is in it. {}", s.dir, target::kept(input));
+        if with_data {
+            commands.push(format!("rm -r {}", s.dir));
+            lost.push(state);
+        } else {
+            kept.push(state);
+        }
+        Ok(Removal { lost, kept, how: How::There(commands) })
     }
 }
 

@@ -1,0 +1,150 @@
+//! Carries out [`Here`]: the one module that starts other programs.
+
+use std::collections::VecDeque;
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+
+use hakiri_core::codes::Code;
+use hakiri_core::{Error, Result};
+
+use super::folder;
+use super::progress::Progress;
+use super::steps::{Act, Here, Step};
+use crate::environment;
+use crate::printer::Printer;
+
+/// How many of a failed command's last lines are a part of the error.
+const LAST_LINES: usize = 12;
+/// Where packages put their programs, below the folder.
+const PACKAGES: &str = "node_modules/.bin";
+
+/// Looks for the programs before anything is started.
+///
+/// # Errors
+/// `HK1206` for the first that is missing.
+pub fn look(here: &Here) -> Result<()> {
+    let path = environment::variable("PATH").unwrap_or_default();
+    let is_there = |program: &str| path.split(':').any(|dir| !dir.is_empty() && Path::new(dir).join(program).is_file());
+    match here.tools.iter().find(|tool| !is_there(tool.program)) {
+        None => Ok(()),
+        Some(tool) => Err(Error::new(Code::DeployTool, format!("there is no `{}`, which {}", tool.program, tool.why))
+            .with_hint(format!("{}, and run the command again", tool.remedy))),
+    }
+}
+
+/// Runs the steps that are not done, in the folder. Returns the secrets that have no value here, with whether the
+/// project runs without them.
+///
+/// # Errors
+/// `HK1207` for a command that fails, `HK0005`.
+pub fn run(
+    printer: &Printer,
+    dir: &Path,
+    here: &Here,
+    progress: &mut Progress,
+    again: &str,
+) -> Result<Vec<(String, bool)>> {
+    let mut without = Vec::new();
+    for (at, step) in here.steps.iter().enumerate() {
+        let number = format!("[{}/{}]", at + 1, here.steps.len());
+        if progress.is_done(step) {
+            printer.note(&format!("{number} {}: done before", step.title));
+            continue;
+        }
+        let mut value = None;
+        if let Act::Secret { name, optional, .. } = &step.act {
+            value = environment::variable(name);
+            if value.is_none() {
+                without.push((name.clone(), *optional));
+                continue;
+            }
+        }
+        printer.note(&format!("{number} {}: {}", step.title, step.shown()));
+        match &step.act {
+            Act::Binary(name) => folder::copy_program(&environment::executable()?, dir, name)?,
+            Act::Write { path, text } => folder::put(dir, path, text.as_bytes())?,
+            Act::Run { command, fine } => command_of(printer, dir, step, command, fine, None, again)?,
+            Act::Secret { command, .. } => command_of(printer, dir, step, command, &[], value.as_deref(), again)?,
+        }
+        progress.did(dir, step)?;
+    }
+    Ok(without)
+}
+
+fn command_of(
+    printer: &Printer,
+    dir: &Path,
+    step: &Step,
+    words: &[String],
+    fine: &[&str],
+    stdin: Option<&str>,
+    again: &str,
+) -> Result<()> {
+    let failed = |how: String, said: &[String]| {
+        let mut message = format!("`{}` {how}", step.shown());
+        for line in said {
+            message.push_str("\n  | ");
+            message.push_str(line);
+        }
+        Error::new(Code::DeployStep, message)
+            .with_hint(format!("correct it and run `{again}` again: it goes on with this step"))
+    };
+    let Some((program, args)) = words.split_first() else { return Ok(()) };
+    // The folder's own packages come first: their versions are pinned, and with them the Node that they need.
+    let path = environment::variable("PATH").unwrap_or_default();
+    let mut command = Command::new(program);
+    command
+        .args(args)
+        .current_dir(dir)
+        .env("PATH", format!("{}:{path}", dir.join(PACKAGES).display()))
+        .stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|e| failed(format!("cannot be started: {e}"), &[]))?;
+    if let (Some(value), Some(mut pipe)) = (stdin, child.stdin.take()) {
+        // A program that does not read it says so by how it ends.
+        let _ = pipe.write_all(value.as_bytes());
+    }
+    let (sender, lines) = mpsc::channel::<String>();
+    let streams: [Option<Box<dyn Read + Send>>; 2] =
+        [child.stdout.take().map(|s| Box::new(s) as _), child.stderr.take().map(|s| Box::new(s) as _)];
+    for stream in streams.into_iter().flatten() {
+        let sender = sender.clone();
+        std::thread::spawn(move || {
+            let mut reader = BufReader::new(stream);
+            let mut line = Vec::new();
+            while reader.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+                let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                line.clear();
+                if sender.send(text).is_err() {
+                    break;
+                }
+            }
+        });
+    }
+    drop(sender);
+    let (mut last, mut is_fine) = (VecDeque::new(), false);
+    for line in lines {
+        // Whatever a program repeats of what it was given, a secret is not in what Hakiri prints (P8).
+        let line = match stdin {
+            Some(value) => line.replace(value, "***"),
+            None => line,
+        };
+        is_fine |= fine.iter().any(|text| line.contains(text));
+        printer.note(&format!("  | {line}"));
+        if !line.trim().is_empty() {
+            last.push_back(line);
+        }
+        if last.len() > LAST_LINES {
+            last.pop_front();
+        }
+    }
+    let status = child.wait().map_err(|e| failed(format!("was lost: {e}"), &[]))?;
+    if status.success() || is_fine {
+        return Ok(());
+    }
+    let last: Vec<String> = last.into();
+    Err(failed(format!("failed ({status}); its last lines:"), &last))
+}
