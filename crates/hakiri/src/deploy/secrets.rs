@@ -75,7 +75,11 @@ pub fn needed(input: &Input<'_>, listens_beyond: bool) -> Vec<Needed> {
         all.add("AWS_ACCESS_KEY_ID", what.to_owned(), optional);
         all.add("AWS_SECRET_ACCESS_KEY", what.to_owned(), optional);
         if optional && project.pipelines.iter().any(reads_bucket) {
-            all.add("AWS_ENDPOINT_URL", "the service of the buckets that are read, where it is not AWS".to_owned(), true);
+            all.add(
+                "AWS_ENDPOINT_URL",
+                "the service of the buckets that are read, where it is not AWS".to_owned(),
+                true,
+            );
         }
         if project.context.region.is_none() {
             all.add("AWS_REGION", "the bucket's region, where the manifest has none".to_owned(), true);

@@ -153,7 +153,7 @@ fn show(printer: &Printer, line: &Line) {
         }
         printer.data(&format!("{}\n", Value::Object(all)));
     } else if !line.text.is_empty() {
-        printer.note(&line.shown());
+        printer.note(&line.shown(printer.colour));
     }
 }
 

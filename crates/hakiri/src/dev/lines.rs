@@ -5,6 +5,8 @@ use std::io::{BufRead as _, BufReader, Read};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::logging;
+
 /// A line of a part.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Line {
@@ -27,9 +29,13 @@ impl Line {
         self.more.get(name)?.as_str()
     }
 
-    /// As people read it.
-    pub fn shown(&self) -> String {
-        format!("{:<20} {}", self.part, self.text)
+    /// As people read it. Containers write their log as JSON, for those who collect it.
+    pub fn shown(&self, colour: bool) -> String {
+        let logged = serde_json::from_str::<Map<String, Value>>(&self.text).ok();
+        match logged.filter(|line| line.contains_key("message")) {
+            Some(line) => format!("{:<20} {}", self.part, logging::text(&line, colour)),
+            None => format!("{:<20} {}", self.part, self.text),
+        }
     }
 }
 
@@ -53,7 +59,7 @@ mod tests {
         let found: Vec<Line> = lines(text.as_bytes(), "other").collect();
         assert_eq!(found.len(), 3);
         assert_eq!((found[0].event.as_deref(), found[0].text_of("url")), (Some("ready"), Some("http://x")));
-        assert_eq!(found[1].shown(), "other                noise");
+        assert_eq!(found[1].shown(false), "other                noise");
         assert_eq!((found[2].part.as_str(), found[2].text.as_str()), ("worker", ""));
     }
 }

@@ -126,7 +126,7 @@ fn here(project: &Project) -> BTreeMap<String, String> {
 fn there(project: &Project, secrets: &[(&str, &str)]) -> BTreeMap<String, String> {
     let mut dev = Dev::start(project, "cloudflare", &["--ticks", "0"], secrets);
     let s3 = dev.wait_for("ready", BOUND)["s3"].as_str().unwrap().to_owned();
-    let files = objects_of(&s3, BUCKET, "", &Keys::LOCAL);
+    let files = objects_of(&s3, BUCKET, "", &Keys::local());
     files.into_iter().filter(|(f, _)| f != "_hakiri.json").map(|(f, bytes)| (f, sha256(&bytes))).collect()
 }
 
@@ -138,7 +138,7 @@ fn deliver(sources: &Sources, project: &Project, secrets: &[(&str, &str)], files
     for (name, text) in files.iter().copied().map(file) {
         let key = format!("{}/{name}", sources.inbox);
         put(&endpoint, BUCKET, &key, text.as_bytes(), &Keys::from_env());
-        put(&s3, BUCKET, &key, text.as_bytes(), &Keys::LOCAL);
+        put(&s3, BUCKET, &key, text.as_bytes(), &Keys::local());
     }
 }
 

@@ -12,6 +12,7 @@
 )]
 
 mod behaviour;
+mod cloudflare;
 mod cluster;
 mod deploy;
 mod deploy_cloudflare;

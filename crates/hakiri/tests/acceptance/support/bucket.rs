@@ -14,15 +14,34 @@ use serde_json::Value;
 
 use super::sha256;
 
+/// Who may use a bucket.
+pub struct Keys {
+    id: String,
+    secret: String,
+}
+
+impl Keys {
+    /// Those of the test's S3 server.
+    pub fn from_env() -> Self {
+        let set = |name: &str| std::env::var(name).unwrap_or_default();
+        Self { id: set("AWS_ACCESS_KEY_ID"), secret: set("AWS_SECRET_ACCESS_KEY") }
+    }
+
+    /// Those of the local R2 of `hakiri dev cloudflare`.
+    pub fn local() -> Self {
+        Self { id: "local".to_owned(), secret: "localsecret".to_owned() }
+    }
+}
+
 /// The store of a project in the bucket.
-fn store(endpoint: &str, bucket: &str, prefix: &str, project: &str) -> Store {
+fn store(endpoint: &str, bucket: &str, prefix: &str, project: &str, keys: &Keys) -> Store {
     let settings = S3Settings {
         bucket: bucket.to_owned(),
         prefix: prefix.to_owned(),
         endpoint: Some(endpoint.to_owned()),
         allow_http: true,
-        access_key_id: std::env::var("AWS_ACCESS_KEY_ID").ok(),
-        secret_access_key: std::env::var("AWS_SECRET_ACCESS_KEY").ok().map(hakiri_core::secret::Secret::new),
+        access_key_id: Some(keys.id.clone()),
+        secret_access_key: Some(hakiri_core::secret::Secret::new(keys.secret.clone())),
         ..S3Settings::default()
     };
     Store::s3(&settings, project).unwrap()
@@ -34,7 +53,12 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
 
 /// Every file of the project in the bucket, sorted by path.
 pub fn objects(endpoint: &str, bucket: &str, prefix: &str) -> Vec<(String, Vec<u8>)> {
-    let store = store(endpoint, bucket, prefix, "test");
+    objects_of(endpoint, bucket, prefix, &Keys::from_env())
+}
+
+/// As [`objects`], for somebody else's bucket.
+pub fn objects_of(endpoint: &str, bucket: &str, prefix: &str, keys: &Keys) -> Vec<(String, Vec<u8>)> {
+    let store = store(endpoint, bucket, prefix, "test", keys);
     wait(async {
         let mut files = Vec::new();
         for file in store.list("").await.unwrap() {
@@ -43,6 +67,13 @@ pub fn objects(endpoint: &str, bucket: &str, prefix: &str) -> Vec<(String, Vec<u
         }
         files
     })
+}
+
+/// Puts an object.
+pub fn put(endpoint: &str, bucket: &str, key: &str, bytes: &[u8], keys: &Keys) {
+    let objects = store(endpoint, bucket, "", "any", keys).object_store();
+    let key = object_store::path::Path::parse(key).unwrap();
+    wait(objects.put(&key, bytes.to_vec().into())).unwrap();
 }
 
 /// A folder of the bucket that others put files into and take them out of.
@@ -63,7 +94,7 @@ impl Folder {
         let (endpoint, bucket) = (set("HAKIRI_TEST_S3"), set("HAKIRI_TEST_S3_BUCKET"));
         let at = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos();
         let name = format!("files-{}-{at}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
-        let objects = store(&endpoint, &bucket, "", "any").object_store();
+        let objects = store(&endpoint, &bucket, "", "any", &Keys::from_env()).object_store();
         Self { endpoint, bucket, name, objects }
     }
 
