@@ -7,7 +7,7 @@
 //!   RecordCatalog               reads the records a method needs, asks a rule, writes what it decided, or starts over
 //!     rules::*                    pure: typed records in, changed records and an answer out
 //!     Records (4 methods)         what a backend implements: versioned texts with optimistic concurrency
-//!       memory, sqlite, postgres, …
+//!       memory, sqlite, postgres, http, …
 //! ```
 //!
 //! Why not one implementation of the twelve methods per backend: leases, fencing, first-wins and idempotence would be
@@ -24,12 +24,14 @@
 //! | [`memory`] | the reference adapter: a map in memory |
 //! | [`sqlite`] | one local file, shared by several processes |
 //! | [`postgres`] | a PostgreSQL database, shared by several machines |
+//! | [`http`] | a Durable Object at Cloudflare, asked over HTTP |
 //! | `conformance`, `recording` | for tests, behind the feature `conformance` |
 #![cfg_attr(test, allow(clippy::disallowed_methods))] // test code opts out, see CONTRIBUTING.md
 
 mod catalog;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod http;
 pub mod key;
 pub mod memory;
 pub mod postgres;

@@ -6,3 +6,5 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // test code, see CONTRIBUTING.md
 
 pub mod postgres;
+mod process;
+pub mod workerd;

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::process::{alive, children, signal};
+
 /// How long a server may take to start or to recover.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -333,29 +335,4 @@ fn give(folder: &Path) {
 fn run(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-fn signal(name: &str, pids: &[u32]) {
-    // Those that are gone already are what was wanted.
-    let _ = Command::new("kill").arg(format!("-{name}")).args(pids.iter().map(u32::to_string)).output().unwrap();
-}
-
-/// The parent and the state of a process.
-fn stat(pid: u32) -> Option<(u32, char)> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in brackets, may hold anything.
-    let mut fields = text.rsplit_once(") ")?.1.split(' ');
-    let state = fields.next()?.chars().next()?;
-    Some((fields.next()?.parse().ok()?, state))
-}
-
-fn alive(pid: u32) -> bool {
-    stat(pid).is_some_and(|(_, state)| state != 'Z')
-}
-
-fn children(parent: u32) -> Vec<u32> {
-    let all = std::fs::read_dir("/proc").unwrap().flatten();
-    all.filter_map(|e| e.file_name().to_str()?.parse().ok())
-        .filter(|pid| stat(*pid).is_some_and(|(p, _)| p == parent))
-        .collect()
 }

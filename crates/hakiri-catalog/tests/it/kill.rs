@@ -1,15 +1,17 @@
-//! A PostgreSQL that loses all of its processes in the middle of commits (C4, C5, C7, C8).
+//! Backends that lose all of their processes in the middle of commits (C4, C5, C7, C8).
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use hakiri_catalog::conformance::fixture::{commit_a, head_of, plan, run_of};
-use hakiri_catalog::{Catalog, CatalogError, CatalogResult, postgres};
+use hakiri_catalog::{Catalog, CatalogError, CatalogResult, http, postgres};
 use hakiri_core::catalog::{Key, Kind, PageRequest, Record, RunStatus};
 use hakiri_core::id::PipelineId;
 use hakiri_sim::postgres::{Options, Server};
+use hakiri_sim::workerd;
 
 /// What the workers met.
 #[derive(Default)]
@@ -59,7 +61,8 @@ async fn whole(catalog: &dyn Catalog, pipeline: &PipelineId, n: i64, met: &Met) 
                 met.unknown.fetch_add(1, Ordering::SeqCst);
                 unknown = true;
             }
-            Err(CatalogError::Unavailable { .. }) => {
+            // One that waiting does not help would be a wrong address or right.
+            Err(CatalogError::Unavailable { retry_after: 1.., .. }) => {
                 met.away.fetch_add(1, Ordering::SeqCst);
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -68,48 +71,47 @@ async fn whole(catalog: &dyn Catalog, pipeline: &PipelineId, n: i64, met: &Met) 
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_the_server_under_commits() {
-    let kills = if std::env::var_os("HAKIRI_LONG").is_some() { 100 } else { 12 };
-    let mut server = Server::start(&Options { fsync: true, ..Options::default() });
-    let (url, met, stop) = (server.url(), Arc::new(Met::default()), Arc::new(AtomicBool::new(false)));
-    postgres::open(&url, "shop", "x").await.unwrap();
+/// Four workers commit runs until the kills are done; then everything that was acknowledged must be there. Answers with
+/// the figures.
+async fn under_commits<F>(
+    kills: u64,
+    open: impl Fn() -> F + Clone + Send + 'static,
+    mut kill: impl AsyncFnMut(),
+) -> String
+where
+    F: Future<Output = Arc<dyn Catalog>> + Send,
+{
+    let (met, stop) = (Arc::new(Met::default()), Arc::new(AtomicBool::new(false)));
     let workers: Vec<_> = ["a", "b", "c", "d"]
         .into_iter()
         .map(|name| {
-            let (url, met, stop) = (url.clone(), met.clone(), stop.clone());
+            let (open, met, stop) = (open.clone(), met.clone(), stop.clone());
             tokio::spawn(async move {
                 let pipeline: PipelineId = name.parse().unwrap();
-                let catalog = postgres::open(&url, "shop", "x").await.unwrap();
+                let catalog = open().await;
                 let mut acknowledged = BTreeMap::new();
                 while !stop.load(Ordering::SeqCst) {
                     let n = i64::try_from(acknowledged.len()).unwrap();
-                    let seq = whole(&catalog, &pipeline, n, &met).await;
+                    let seq = whole(&*catalog, &pipeline, n, &met).await;
                     assert_eq!(acknowledged.insert(n, seq), None);
                 }
                 (pipeline, acknowledged)
             })
         })
         .collect();
-    for kill in 0..kills {
+    for n in 0..kills {
         // At another moment of the work each time.
-        tokio::time::sleep(Duration::from_millis(150 + kill * 37 % 200)).await;
-        server = tokio::task::spawn_blocking(move || {
-            server.kill();
-            server.restart();
-            server
-        })
-        .await
-        .unwrap();
+        tokio::time::sleep(Duration::from_millis(150 + n * 37 % 200)).await;
+        kill().await;
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
     stop.store(true, Ordering::SeqCst);
 
     let mut total = 0;
-    let catalog = postgres::open(&url, "shop", "x").await.unwrap();
+    let catalog = open().await;
     for worker in workers {
         let (pipeline, acknowledged) = worker.await.unwrap();
-        let head = head_of(&catalog, &pipeline).await;
+        let head = head_of(&*catalog, &pipeline).await;
         // Every acknowledged run is there under its number, every number was given once, and there are no others.
         assert_eq!(head.seq, u64::try_from(acknowledged.len()).unwrap());
         let mut page = PageRequest {
@@ -138,11 +140,69 @@ async fn kill_the_server_under_commits() {
         total += acknowledged.len();
     }
     let count = |n: &AtomicU64| n.load(Ordering::SeqCst);
-    eprintln!(
+    assert!(
+        u64::try_from(total).unwrap() > 2 * kills && count(&met.unknown) > 0,
+        "the server was never killed in the middle of anything"
+    );
+    format!(
         "{kills} kills, {total} commits, {} unknown outcomes of which {} had happened, {} times away",
         count(&met.unknown),
         count(&met.happened),
         count(&met.away)
-    );
-    assert!(total > 50 && count(&met.unknown) > 0, "the server was never killed in the middle of anything");
+    )
+}
+
+fn kills() -> u64 {
+    if std::env::var_os("HAKIRI_LONG").is_some() { 100 } else { 12 }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_the_server_under_commits() {
+    let mut server = Some(Server::start(&Options { fsync: true, ..Options::default() }));
+    let url = server.as_ref().unwrap().url();
+    let open = move || {
+        let url = url.clone();
+        async move { Arc::new(postgres::open(&url, "shop", "x").await.unwrap()) as Arc<dyn Catalog> }
+    };
+    open().await;
+    let figures = under_commits(kills(), open, async || {
+        let mut killed = server.take().unwrap();
+        let restarted = tokio::task::spawn_blocking(move || {
+            killed.kill();
+            killed.restart();
+            killed
+        });
+        server = Some(restarted.await.unwrap());
+    })
+    .await;
+    eprintln!("{figures}");
+}
+
+/// What watches over the runtime starts it again; the object is where it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_the_worker_runtime_under_commits() {
+    let server = Arc::new(workerd::Server::start());
+    let url = format!("{}/t/killed", server.url());
+    // Whoever opens it while it is away tries again, as any caller does.
+    let open = move || {
+        let url = url.clone();
+        async move {
+            loop {
+                match http::open(&url, None, "x").await {
+                    Ok(catalog) => return Arc::new(catalog) as Arc<dyn Catalog>,
+                    Err(CatalogError::Unavailable { retry_after: 1.., .. }) => {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                    Err(e) => panic!("{e:?}"),
+                }
+            }
+        }
+    };
+    open().await;
+    let figures = under_commits(kills(), open, async || {
+        let server = server.clone();
+        tokio::task::spawn_blocking(move || server.kill()).await.unwrap();
+    })
+    .await;
+    eprintln!("{figures}");
 }

@@ -4,7 +4,9 @@
 mod broken;
 mod database;
 mod files;
+mod http;
 mod kill;
+mod ports;
 mod postgres;
 mod processes;
 mod records;
@@ -61,3 +63,4 @@ hakiri_catalog::catalog_conformance!(in_small_batches, crate::InMemory { max_bat
 hakiri_catalog::catalog_conformance!(sqlite_file, crate::InFile { durable: false });
 hakiri_catalog::catalog_conformance!(postgres_database, crate::database::InDatabase { pooled: false });
 hakiri_catalog::catalog_conformance!(postgres_through_a_pooler, crate::database::InDatabase { pooled: true });
+hakiri_catalog::catalog_conformance!(durable_object, crate::http::InObject);

@@ -5,22 +5,15 @@ use std::time::Duration;
 use hakiri_catalog::conformance::fixture::{dump, pipeline, run, whole};
 use hakiri_catalog::conformance::{Bench, CASES, Setup};
 use hakiri_catalog::postgres::{self, Postgres};
-use hakiri_catalog::records::{Batch, Records, Scan, Written};
+use hakiri_catalog::records::{Records, Written};
 use hakiri_catalog::{Catalog, CatalogError, RecordCatalog};
 use hakiri_sim::postgres::{Options, Server, shared};
 
 use crate::database::{InDatabase, client, project, schema};
+use crate::ports::{self, put, version};
 
 async fn open(project: &str) -> RecordCatalog<Postgres> {
     postgres::open(&shared(), project, "me").await.unwrap()
-}
-
-fn put(key: &str, text: &str) -> Batch {
-    Batch { put: vec![(key.to_owned(), text.to_owned())], ..Batch::default() }
-}
-
-async fn version(records: &Postgres, key: &str) -> Option<i64> {
-    records.read(&[key.to_owned()]).await.unwrap().entries[0].as_ref().map(|e| e.version)
 }
 
 fn unavailable<T: std::fmt::Debug>(result: Result<T, CatalogError>, says: &str) -> u64 {
@@ -137,94 +130,32 @@ async fn a_write_is_durable_whatever_the_database_says() {
 
 #[tokio::test]
 async fn keys_are_ordered_by_bytes_and_bounds_may_hold_a_nul() {
-    let catalog = open(&project()).await;
-    let records = catalog.records();
     let sql = client(&shared()).await;
     let linguistic: bool = sql.query_one("SELECT 'a' < 'B'", &[]).await.unwrap().get(0);
     assert!(linguistic, "the test's server would not show a missing collation");
-    let mut keys = ["B", "a", "a\u{1}", "aB", "ab", "é", "日", "\u{10000}", "b"].map(str::to_owned);
-    for key in &keys {
-        assert_eq!(records.write(&put(key, key)).await, Ok(Written::Done));
-    }
-    keys.sort();
-    let scan = async |from: &str, to: &str, reverse: bool| {
-        let scan = Scan { from: from.to_owned(), to: to.to_owned(), reverse, limit: 100, bytes: 1 << 20 };
-        records.scan(&scan).await.unwrap().entries.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
-    };
-    assert_eq!(scan("", "\u{10ffff}", false).await, keys);
-    let mut backwards = scan("", "\u{10ffff}", true).await;
-    backwards.reverse();
-    assert_eq!(backwards, keys);
-    for from in ["a", "a\0", "a\0b", "a\u{1}", "a\u{1}\0", "", "\0", "é\0"] {
-        for to in ["a", "a\0", "ab", "ab\0x", "\0", "\u{10ffff}"] {
-            let expected: Vec<_> = keys.iter().filter(|k| k.as_str() >= from && k.as_str() < to).cloned().collect();
-            assert_eq!(scan(from, to, false).await, expected, "{from:?}..{to:?}");
-        }
-    }
+    ports::keys_are_ordered_by_bytes_and_bounds_may_hold_a_nul(open(&project()).await.records()).await;
 }
 
 #[tokio::test]
 async fn a_page_ends_where_its_bytes_do() {
-    let catalog = open(&project()).await;
-    let records = catalog.records();
-    for i in 0..6 {
-        records.write(&put(&format!("k{i}"), &"x".repeat(1000))).await.unwrap();
-    }
-    let scan = async |limit: usize, bytes: usize| {
-        let scan = Scan { from: "k".to_owned(), to: "l".to_owned(), reverse: false, limit, bytes };
-        let page = records.scan(&scan).await.unwrap();
-        (page.entries.len(), page.more)
-    };
-    assert_eq!(scan(6, 1 << 20).await, (6, false));
-    assert_eq!(scan(5, 1 << 20).await, (5, true));
-    assert_eq!(scan(100, 6000).await, (6, false));
-    assert_eq!(scan(100, 5001).await, (6, false));
-    assert_eq!(scan(100, 5000).await, (5, true));
-    assert_eq!(scan(100, 1).await, (1, true));
+    ports::a_page_ends_where_its_bytes_do(open(&project()).await.records()).await;
 }
 
 #[tokio::test]
 async fn texts_of_many_mebibytes_come_back() {
-    let catalog = open(&project()).await;
-    // Not compressible to a few bytes, and of several bytes a character.
-    let text: String =
-        (0..4_000_000_u32).filter_map(|i| char::from_u32(0x100 + i.wrapping_mul(2_654_435_761) % 0x800)).collect();
-    assert!(text.len() > 7_000_000);
-    assert_eq!(catalog.records().write(&put("big", &text)).await, Ok(Written::Done));
-    let read = catalog.records().read(&["big".to_owned()]).await.unwrap();
-    assert!(read.entries[0].as_ref().unwrap().text == text);
+    ports::texts_of_many_mebibytes_come_back(open(&project()).await.records()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_that_expect_each_others_key_to_be_absent_one_is_refused() {
     let project = project();
     let (one, two) = (open(&project).await, open(&project).await);
-    for i in 0..100 {
-        let (a, b) = (format!("a{i}"), format!("b{i}"));
-        let crossing = |absent: &str, new: &str| Batch { expect: vec![(absent.to_owned(), None)], ..put(new, "x") };
-        let (first, second) = (crossing(&a, &b), crossing(&b, &a));
-        let (first, second) = tokio::join!(one.records().write(&first), two.records().write(&second));
-        let mut both = [first.unwrap(), second.unwrap()];
-        both.sort_by_key(|w| *w == Written::Done);
-        assert_eq!(both, [Written::Conflict, Written::Done], "round {i}");
-    }
+    ports::of_two_that_expect_each_others_key_to_be_absent_one_is_refused(one.records(), two.records()).await;
 }
 
 #[tokio::test]
 async fn a_version_never_comes_again() {
-    let catalog = open(&project()).await;
-    let records = catalog.records();
-    let mut seen = std::collections::BTreeSet::new();
-    for _ in 0..3 {
-        records.write(&put("k", "x")).await.unwrap();
-        assert!(seen.insert(version(records, "k").await.unwrap()));
-        records.write(&Batch { delete: vec!["k".to_owned(), "none".to_owned()], ..Batch::default() }).await.unwrap();
-        assert_eq!(version(records, "k").await, None);
-    }
-    // A refused write takes no number and changes nothing.
-    let refused = Batch { expect: vec![("k".to_owned(), Some(1))], ..put("k", "y") };
-    assert_eq!(records.write(&refused).await, Ok(Written::Conflict));
-    assert_eq!(version(records, "k").await, None);
+    ports::a_version_never_comes_again(open(&project()).await.records()).await;
 }
 
 /// The suite's races where every transaction of the database has another isolation level by default.

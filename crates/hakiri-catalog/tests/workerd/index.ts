@@ -41,7 +41,7 @@ export class TestCatalog extends Catalog {
         this.sql.exec("UPDATE test_clock SET millis = millis + ?", Number(await request.text()));
         return new Response();
       case "sql":
-        return Response.json(this.sql.exec(await request.text()).raw().toArray());
+        return Response.json([...this.sql.exec(await request.text()).raw()]);
       case "break":
         this.breaks = await request.text();
         return new Response();

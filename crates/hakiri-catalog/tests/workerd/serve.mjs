@@ -13,7 +13,7 @@ const { Miniflare, convertV4MiniflareOptions } = wrangler("miniflare");
 const esbuild = wrangler("esbuild");
 
 const here = dirname(fileURLToPath(import.meta.url));
-const { outputFiles } = await esbuild.build({
+const { outputFiles } = esbuild.buildSync({
   entryPoints: [join(here, "index.ts")],
   bundle: true,
   write: false,
