@@ -116,6 +116,20 @@ fn s3_tables_of_one_source_lie_in_a_bucket_and_on_the_disk() {
 }
 
 #[test]
+fn s3_a_listing_of_several_pages_is_whole() {
+    // A page has at most 1,000 keys.
+    let folder = Folder::new();
+    let project = Project::new(&manifest(&folder.url("in/2*.csv"), "primary_key = [\"id\"]"));
+    folder.put_all((0..1_150).map(|i| (format!("in/2{i:04}.csv"), format!("id\n{i}\n"))));
+    folder.put("in/3.csv", "id\n9999\n");
+    hakiri(&project, &folder.endpoint, &["run"]).expect(0);
+    assert_eq!(project.rows("select count(*) as n, max(id) as m from f_t"), [json!({"n": 1_150, "m": 1_149})]);
+    folder.put("in/20000.csv", "id\n5000\n");
+    let ran = hakiri(&project, &folder.endpoint, &["run", "--json"]).expect(0).json();
+    assert_eq!(ran["runs"][0]["tables"][0]["read"], 1);
+}
+
+#[test]
 fn s3_a_file_that_changes_between_plan_and_read_is_never_mixed() {
     for (name, before, after) in
         [("a.csv", b"id\n1\n".to_vec(), b"id\n2\n".to_vec()), ("a.parquet", parquet("(1, 'x')"), parquet("(2, 'x')"))]

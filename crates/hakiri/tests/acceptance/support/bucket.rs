@@ -111,6 +111,16 @@ impl Folder {
         wait(self.objects.put(&self.key(path), bytes.as_ref().to_vec().into())).unwrap();
     }
 
+    /// Many at once.
+    pub fn put_all(&self, files: impl Iterator<Item = (String, String)>) {
+        use futures::StreamExt as _;
+        let puts = files.map(|(path, text)| {
+            let key = self.key(&path);
+            async move { self.objects.put(&key, text.into()).await.map(drop).unwrap() }
+        });
+        wait(futures::stream::iter(puts).buffer_unordered(32).collect::<()>());
+    }
+
     /// An empty object whose key ends in `/`, as no client library of ours makes one.
     pub fn mark(&self, path: &str) {
         let set = |name: &str| std::env::var(name).unwrap();
