@@ -89,6 +89,14 @@ fn further(dir: &Path) -> Vec<String> {
     names
 }
 
+/// Which manifest a deployment was generated from, and for which environment: the same in the Worker that was generated and
+/// in the binary beside it, so that each can tell whether the other one is newer.
+pub fn build(env: Option<&str>, manifest: &[ManifestText]) -> String {
+    let mut parts: Vec<&[u8]> = vec![env.unwrap_or_default().as_bytes()];
+    parts.extend(manifest.iter().flat_map(|f| [f.name.as_bytes(), f.text.as_bytes()]));
+    Hash::of_parts(&parts).short().to_owned()
+}
+
 /// What changes whenever one of the manifest's files does, whether or not it can be read as one.
 pub fn fingerprint(dir: &Path) -> Hash {
     let files = std::iter::once(MANIFEST.to_owned()).chain(further(dir));

@@ -13,6 +13,7 @@ use crate::exit::Exit;
 use crate::logging;
 use crate::logging::events::{Fan, Recorder};
 use crate::printer::Printer;
+use crate::project;
 use crate::serve::http::metrics::Metrics;
 use crate::worker::{self, Options};
 use crate::world::{Access, World};
@@ -38,7 +39,8 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &WorkerArgs) -> R
     logging::to_files(&world.state_dir, &world.engine.project, &*world.engine.secrets);
     let settings = &mut world.engine.settings;
     settings.lease_ttl_ms = i64::try_from(args.lease.as_millis()).unwrap_or(i64::MAX);
+    let build = project::build(loaded.project.env.as_deref(), &project::texts(&loaded.dir)?);
     let token = environment::variable("HAKIRI_TOKEN").map(Secret::new);
-    worker::work(printer, world, Options { listen: args.listen, token, metrics, grace: args.grace }).await?;
+    worker::work(printer, world, Options { listen: args.listen, token, metrics, build, grace: args.grace }).await?;
     Ok(Exit::Done)
 }

@@ -151,7 +151,7 @@ fn show(printer: &Printer, line: &Line) {
         if let Some(event) = &line.event {
             all.insert("event".to_owned(), event.clone().into());
         }
-        printer.data(&format!("{}\n", Value::Object(all)));
+        printer.data(&Value::Object(all).to_string());
     } else if !line.text.is_empty() {
         printer.note(&line.shown(printer.colour));
     }

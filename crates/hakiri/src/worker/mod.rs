@@ -37,6 +37,8 @@ pub struct Options {
     pub token: Option<Secret>,
     /// What is counted for `/metrics`.
     pub metrics: Arc<Metrics>,
+    /// Which manifest it works by.
+    pub build: String,
     /// How long what was started may go on after the process was asked to end.
     pub grace: Duration,
 }
@@ -54,7 +56,8 @@ pub async fn work(printer: &Printer, world: World, options: Options) -> Result<(
     let live = Arc::new(Live::new(world.engine));
     let operations = Arc::new(Operations::new(live.clone()));
     let state = Arc::new(HttpState::new(live.clone(), options.metrics, options.token, listening));
-    let router = guarded(page_routes(Arc::clone(&state)).merge(routes::routes(Arc::clone(&operations))), state);
+    let router =
+        guarded(page_routes(Arc::clone(&state)).merge(routes::routes(Arc::clone(&operations), &options.build)), state);
     let last = Arc::new(Notify::new());
     let gone = last.clone();
     let server = tokio::spawn(async move { listen::serve(listener, router, gone.notified()).await });

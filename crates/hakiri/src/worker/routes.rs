@@ -25,18 +25,26 @@ use super::operations::Operations;
 
 /// The header with the contract's version.
 const CONTRACT: &str = "hakiri-contract";
+/// The header with the manifest that an answer goes by.
+const BUILD: HeaderName = HeaderName::from_static("hakiri-build");
 /// The media type of all answers.
 const JSON: &str = "application/json";
 
 type Shared = State<Arc<Operations>>;
 
 /// The routes.
-pub(super) fn routes(operations: Arc<Operations>) -> Router {
+pub(super) fn routes(operations: Arc<Operations>, build: &str) -> Router {
+    // An orchestrator that was generated from another manifest does not take this one's word for what is due when.
+    let build = HeaderValue::from_str(build).unwrap_or(HeaderValue::from_static(""));
     Router::new()
         .route("/v1/begin", post(begin))
         .route("/v1/step", post(step))
         .route("/v1/commit", post(commit))
         .with_state(operations)
+        .layer(axum::middleware::map_response(move |mut response: Response| {
+            response.headers_mut().insert(BUILD, build.clone());
+            std::future::ready(response)
+        }))
 }
 
 async fn begin(State(operations): Shared, headers: HeaderMap, body: Bytes) -> Response {

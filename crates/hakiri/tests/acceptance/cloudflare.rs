@@ -31,7 +31,7 @@ catch_up = "each"
 secrets = ["API_URL"]
 source = {{ connector = "http", config = {{ base_url = "${{API_URL}}", allow_private = true, resources = {{ items = {{ path = "/items", records = "data", primary_key = ["id"], paginate = {{ page = {{ param = "page" }} }} }} }} }} }}
 [pipeline.table.items]
-cursor = "updated_at"
+incremental = "updated_at"
 
 [[pipeline]]
 id = "db"
@@ -41,7 +41,7 @@ secrets = ["DB_URL"]
 tables = ["orders"]
 source = {{ connector = "postgres", config = {{ url = "${{DB_URL}}" }} }}
 [pipeline.table.orders]
-cursor = "updated_at"
+incremental = "updated_at"
 chunk_rows = 50
 
 [[pipeline]]

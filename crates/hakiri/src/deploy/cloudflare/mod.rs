@@ -11,7 +11,6 @@ mod cost;
 mod limits;
 
 use hakiri_core::Result;
-use hakiri_core::hash::Hash;
 use hakiri_core::spec::{CloudflareSpec, deploy_memory_mib};
 
 use self::limits::Size;
@@ -134,13 +133,11 @@ fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
 
 /// `project.ts`: JSON's texts and lists are those of TypeScript, with the same escapes.
 fn project_ts(input: &Input<'_>, settings: &Settings) -> Result<String> {
-    let mut parts: Vec<&[u8]> = vec![input.project.env.as_deref().unwrap_or_default().as_bytes()];
-    parts.extend(input.manifest.iter().flat_map(|f| [f.name.as_bytes(), f.text.as_bytes()]));
     let names: Vec<&str> = settings.passed.iter().map(|n| n.name.as_str()).collect();
     Values::default()
         .with("format", FORMAT.to_string())
         .with("project", json(input.project.name.as_str()))
-        .with("build", json(Hash::of_parts(&parts).short()))
+        .with("build", json(&crate::project::build(input.project.env.as_deref(), input.manifest)))
         .with("pipelines", json(&scheduled(input)))
         .with("secrets", json(&names))
         .with("sleep_after", json(SLEEP_AFTER))

@@ -6,7 +6,8 @@
 //          settled {time, due} · done
 //
 // CONFIG: {project_dir, work_dir, node_modules, binary, port, ticks, from, every_ms, bucket, secrets, env, clock}
-//   ticks  trigger so many times, at `from`, from + every_ms …; each waits until no instance is at work
+//   ticks  trigger so many times, at `from`, from + every_ms …; each waits until no instance is at work. 0: never, and
+//          stay, for whoever wants to look or to fill the bucket
 //   clock  trigger at each minute of the clock, until told to end
 
 import fs from "node:fs";
@@ -231,6 +232,12 @@ async function clock() {
   }
 }
 
+/** Where stepping begins unless told: such that it ends now, but not before what was stepped to earlier. */
+async function next() {
+  const now = Math.floor(Date.now() / config.every_ms) * config.every_ms;
+  return Math.max(now - (config.ticks - 1) * config.every_ms, ...(await roster()).map((row) => row.at ?? 0));
+}
+
 /** One tick until nobody is at work. Poked by triggers of the same time, which is what a repeated trigger means. */
 async function tick(time) {
   let fired = 0;
@@ -278,6 +285,7 @@ function listen() {
 }
 listen();
 process.stdout.on("error", () => end(1)); // nobody reads any more
+process.stdin.on("end", () => end(0)).resume(); // whoever started this has ended, in whatever way
 process.on("unhandledRejection", (error) => say("dev", { text: String(error?.stack ?? error), level: "error" }));
 
 try {
@@ -287,9 +295,10 @@ try {
   const runners = await miniflare.getDurableObjectNamespace("RUNNER");
   for (const pipeline of (await project()).PIPELINES) names.set(runners.idFromName(pipeline).toString(), pipeline);
   say("dev", { event: "ready", url, s3 });
-  const first = config.from ?? Math.floor(Date.now() / 60_000) * 60_000;
+  const first = config.from ?? (config.ticks > 0 ? await next() : 0);
   for (let n = 0; n < (config.ticks ?? 0); n++) await tick(first + n * config.every_ms);
   if (config.clock) await clock();
+  while (config.ticks === 0) await sleep(60_000);
   say("dev", { event: "done" });
   await end(0);
 } catch (error) {

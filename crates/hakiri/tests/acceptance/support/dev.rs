@@ -30,7 +30,8 @@ impl Dev {
         let (to, stdout) = (lines.clone(), BufReader::new(child.stdout.take().unwrap()));
         std::thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
-                let line = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
+                // A refusal is one document over several lines, and shows in what was said on stderr as well.
+                let line = serde_json::from_str(&line).unwrap_or_else(|_| Value::String(line));
                 to.lock().unwrap().push(line);
             }
         });
