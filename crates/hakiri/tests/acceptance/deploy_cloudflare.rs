@@ -441,6 +441,9 @@ fn the_generated_project_type_checks_and_bundles_offline() {
     ] {
         let project = Project::new(&manifest);
         project.hakiri(args).expect(0);
+        // Also what `destroy` deploys, before the packages are there, which would be asked instead of the stand-ins.
+        let destroy: Vec<&str> = ["destroy"].iter().chain(&args[1..]).chain(&["--yes"]).copied().collect();
+        Tools::new(&["npm", "wrangler"]).hakiri(&project, &destroy, &[]).expect(0);
         let dir = project.path().join(dir);
         std::os::unix::fs::symlink(&packages, dir.join("node_modules")).unwrap();
         let path = format!("{}:/usr/local/bin:/usr/bin:/bin", packages.join(".bin").display());
@@ -454,11 +457,14 @@ fn the_generated_project_type_checks_and_bundles_offline() {
             ran.stdout + &ran.stderr
         };
         run(&["tsc", "-p", "."]);
-        let said = run(&["wrangler", "deploy", "--dry-run", "--containers-rollout=none", "--outdir", "out"]);
-        for expected in ["env.CATALOG", "env.RUNNER", "env.RUN ", "--dry-run: exiting now"] {
-            assert!(said.contains(expected), "{expected} in\n{said}");
+        for config in ["wrangler.jsonc", "wrangler.asleep.jsonc"] {
+            let deploy = ["wrangler", "deploy", "--config", config, "--dry-run", "--containers-rollout=none"];
+            let said = run(&[&deploy[..], &["--outdir", "out"]].concat());
+            for expected in ["env.CATALOG", "env.RUNNER", "env.RUN ", "--dry-run: exiting now"] {
+                assert!(said.contains(expected), "{expected} in\n{said}");
+            }
+            assert!(!said.contains("WARNING"), "wrangler has something to say:\n{said}");
         }
-        assert!(!said.contains("WARNING"), "wrangler has something to say:\n{said}");
     }
 }
 
