@@ -126,6 +126,7 @@ codes! {
     FileEncoding "HK0604" Permanent, "the file is not valid UTF-8", "Text must be UTF-8 unless `encoding` says otherwise.", "convert the file, or set `encoding`";
     FileMalformed "HK0605" Permanent, "the file holds malformed rows", "Rows could not be read and the manifest does not allow to skip them.", "correct the rows shown, or set on_bad_row = \"skip\"";
     FileHeader "HK0606" Permanent, "the file's header cannot be used", "Columns are missing, empty or named twice.", "correct the header, or set `columns`";
+    FileBucket "HK0607" Transient, "the bucket with the files cannot be reached", "No connection, a time-out, or an answer that may pass. The cursor stays where it was.", "try again; if it stays, check AWS_ENDPOINT_URL, AWS_REGION and the network";
 
     // 07 types and schemas
     SchemaFrozen "HK0701" SchemaIncompatible, "the table's schema is frozen", "The records have a new column or a wider type, and the table says schema = \"freeze\".", "set schema = \"evolve\" to accept the change, or \"discard\" to ignore new columns";
@@ -190,6 +191,8 @@ codes! {
     DeployApply "HK1205" Usage, "the target is not applied from here", "Files were generated, and nothing else was done: this target is put into effect on the server, by commands that need its administrator.", "run the commands that were printed, on the server";
     DeployTool "HK1206" Usage, "a program is missing that puts the target into effect", "The target is applied by other programs, and one of them is not on the search path. Nothing was started.", "install the program that the message names, and run the command again";
     DeployStep "HK1207" Permanent, "a step of putting the target into effect failed", "One of the target's commands did not succeed. What was done before it stays done, and is remembered.", "correct what its last lines say and run the same command again: it goes on with this step";
+    DevPackages "HK1220" Permanent, "the packages of the local run cannot be installed", "`hakiri dev` needs packages for node, which npm installs into the cache at first use.", "install node 20 or newer with npm, and check that npm reaches its registry";
+    DevPlatform "HK1221" Permanent, "the local platform ended", "A part of the platform that `hakiri dev` runs on this machine did not start, or ended by itself.", "look at the lines above; `rm -r .hakiri/dev` starts with an empty state";
 }
 
 impl fmt::Display for Code {

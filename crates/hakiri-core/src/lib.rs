@@ -14,9 +14,10 @@
 //! | [`schema`] | column types, how they map to Arrow, how two of them join |
 //! | [`manifest`], [`canonical`], [`hash`], [`layout`] | what a commit names, in which bytes, under which path |
 //! | [`view`] | what a reader needs to know of a table at one commit |
-//! | [`catalog`], [`source`], [`transform`], [`time`] | the ports |
+//! | [`catalog`], [`source`], [`buckets`], [`transform`], [`time`] | the ports |
 //! | [`error`], [`codes`] | what can go wrong, and what a user should do |
 
+pub mod buckets;
 pub mod canonical;
 pub mod catalog;
 pub mod codes;

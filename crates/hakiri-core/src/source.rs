@@ -16,6 +16,7 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::buckets::Buckets;
 use crate::codes::Code;
 use crate::cursor::{Cursor, CursorKind};
 use crate::error::{Error, Result};
@@ -197,6 +198,8 @@ pub struct SourceContext {
     pub temp_dir: PathBuf,
     /// The pipeline's secrets.
     pub secrets: Secrets,
+    /// Buckets that may be read; none where nothing can sign for one.
+    pub buckets: Option<Arc<dyn Buckets>>,
     /// The time, for back-off and token expiry; never for data.
     pub clock: Arc<dyn Clock>,
     /// Raised on Ctrl-C: stop at the next convenient place with `HK0003`.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use hakiri_core::buckets::Buckets;
 use hakiri_core::catalog::{Catalog, Head, Key, Record, RunReport};
 use hakiri_core::codes::Code;
 use hakiri_core::id::{PipelineId, RunId, TableName};
@@ -96,6 +97,8 @@ pub struct Engine {
     pub transforms: Arc<dyn Transforms>,
     /// Secrets.
     pub secrets: Arc<dyn SecretSource>,
+    /// Buckets that sources may read.
+    pub buckets: Option<Arc<dyn Buckets>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Who watches.
@@ -143,6 +146,7 @@ impl Engine {
             project_dir: self.settings.project_dir.clone(),
             temp_dir: self.settings.temp_dir.clone(),
             secrets: self.secrets.secrets(secrets)?,
+            buckets: self.buckets.clone(),
             clock: self.clock.clone(),
             cancel,
             batch_rows: self.settings.batch_rows,

@@ -174,6 +174,7 @@ impl Bench {
             connectors: Arc::new(Only(source.clone())),
             transforms: Arc::new(Without),
             secrets: Arc::new(Without),
+            buckets: None,
             clock: clock.clone(),
             events: Arc::new(Silent),
             cancel: Cancel::default(),

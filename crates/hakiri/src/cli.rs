@@ -144,6 +144,11 @@ pub enum Command {
         after_help = "Examples:\n  hakiri deploy systemd            a hardened unit, for one server or several\n  hakiri deploy compose --plan     what would be written, as a diff\n  hakiri deploy systemd --env staging\n  hakiri deploy cloudflare --apply  Worker, Workflow, containers and bucket, by wrangler\n\nTargets: systemd, compose, cloudflare. Any other cloud runs the first two on its machines; `hakiri deploy gcp` says how."
     )]
     Deploy(DeployArgs),
+    /// Run a deployment's generated project on this machine, without an account
+    #[command(
+        after_help = "Examples:\n  hakiri dev cloudflare\n  hakiri dev cloudflare --ticks 5\n\nReal workerd runs the generated Worker, Workflow and Durable Object; each container is a process of this binary. State is kept in .hakiri/dev. Needs node 20 or newer; the packages are installed once, into the cache."
+    )]
+    Dev(DevArgs),
     /// Take a deployment away; what holds data stays unless it is named
     #[command(
         after_help = "Examples:\n  hakiri destroy cloudflare               what would be lost, and nothing else\n  hakiri destroy cloudflare --yes         nothing runs any more; catalog and bucket stay\n  hakiri destroy cloudflare --yes --with-data"
@@ -446,6 +451,28 @@ pub struct DeployArgs {
     /// Exit with 1 when the files are not as they should be
     #[arg(long, requires = "plan")]
     pub exit_code: bool,
+}
+
+/// `dev`.
+#[derive(Debug, Args)]
+pub struct DevArgs {
+    /// What to run: cloudflare
+    pub target: String,
+    /// So many ticks one after the other, without waiting for the clock, then end
+    #[arg(long, value_name = "N")]
+    pub ticks: Option<u32>,
+    /// The time of the first of them [default: such that the last one is now]
+    #[arg(long, value_name = "TIME", requires = "ticks")]
+    pub from: Option<String>,
+    /// How far apart they are
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_span)]
+    pub every: Duration,
+    /// Where the status page is [default: 127.0.0.1:8320, none with --ticks]
+    #[arg(long, value_name = "ADDRESS")]
+    pub page: Option<SocketAddr>,
+    /// Forget the catalog and the bucket of earlier local runs
+    #[arg(long)]
+    pub fresh: bool,
 }
 
 /// `destroy`.

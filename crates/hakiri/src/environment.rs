@@ -101,6 +101,20 @@ pub fn temp_dir() -> PathBuf {
     std::env::temp_dir()
 }
 
+/// The folder for what can be had again: downloads. As the tests' own set-up has it.
+///
+/// # Errors
+/// `HK0005` when no variable says where it is.
+pub fn cache_dir() -> Result<PathBuf> {
+    let own = variable("HAKIRI_CACHE").map(PathBuf::from);
+    let found = own
+        .or_else(|| Some(PathBuf::from(variable("XDG_CACHE_HOME")?).join("hakiri")))
+        .or_else(|| Some(PathBuf::from(variable("HOME")?).join(".cache/hakiri")));
+    found.ok_or_else(|| {
+        Error::new(Code::Io, "there is no folder for the cache").with_hint("set HOME, or name one in HAKIRI_CACHE")
+    })
+}
+
 /// Whether a stream is a terminal and may be coloured.
 pub fn colours(terminal: bool) -> bool {
     terminal && variable("NO_COLOR").is_none() && variable("TERM").is_none_or(|t| t != "dumb")

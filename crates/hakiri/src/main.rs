@@ -7,6 +7,7 @@ mod cli;
 mod commands;
 mod demo;
 mod deploy;
+mod dev;
 mod environment;
 mod exit;
 mod lock;

@@ -117,8 +117,9 @@ macro_rules! with_options {
 with_options! {
     /// The config of the `file` connector: one table by `path`, or several by `tables`.
     FileConfig {
-        /// A file or a pattern (`*`, `**`, `?`, `[abc]`), relative to the project's folder. `~` is not expanded;
-        /// names that start with a dot match only a pattern that has the dot.
+        /// A file or a pattern (`*`, `**`, `?`, `[abc]`), relative to the project's folder, or `s3://bucket/key`, also
+        /// with a pattern in the key. `~` is not expanded; names that start with a dot match only a pattern that has the
+        /// dot.
         #[serde(default)]
         path: Option<String>,
         /// The name of the table that `path` gives. Default: made of the path.
@@ -133,7 +134,7 @@ with_options! {
 with_options! {
     /// One of several tables.
     FileTable {
-        /// A file or a pattern (`*`, `**`, `?`, `[abc]`), relative to the project's folder.
+        /// A file or a pattern (`*`, `**`, `?`, `[abc]`), relative to the project's folder, or `s3://bucket/key`.
         path: String,
     }
 }

@@ -4,7 +4,6 @@
 //! a second look at it.
 
 use std::cell::Cell;
-use std::fs::File;
 use std::io::{self, BufReader, Chain, Cursor, Read};
 use std::rc::Rc;
 
@@ -15,15 +14,15 @@ use hakiri_core::hash::Hash;
 use sha2::{Digest, Sha256};
 
 use super::config::{Compression, Encoding};
-use super::disk::io_error;
-use super::out::FromDisk;
+use super::out::FromPlace;
+use super::place::io_error;
 
 /// The size of the buffers between the layers.
 const BUFFER: usize = 64 << 10;
 
 /// The file itself, counted and hashed.
 pub(super) struct Raw {
-    file: File,
+    file: Box<dyn Read + Send>,
     hasher: Sha256,
     size: u64,
     counter: Rc<Cell<u64>>,
@@ -34,7 +33,7 @@ impl Read for Raw {
         let n = loop {
             match self.file.read(buf) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(io::Error::new(e.kind(), FromDisk(e))),
+                Err(e) => return Err(io::Error::new(e.kind(), FromPlace(e))),
                 Ok(n) => break n,
             }
         };
@@ -94,7 +93,7 @@ pub(super) type Input = BufReader<Text>;
 /// # Errors
 /// I/O and decompression errors, for [`explain`]; `HK0604` for text that is plainly UTF-16.
 pub(super) fn open(
-    file: File,
+    file: Box<dyn Read + Send>,
     compression: Compression,
     encoding: Encoding,
     counter: Rc<Cell<u64>>,
@@ -152,7 +151,7 @@ pub(super) fn finish(input: Input) -> io::Result<(u64, Hash)> {
 
 /// What an I/O error of the layers above means.
 pub(super) fn explain(e: &io::Error, compression: Compression, path: &str) -> Error {
-    if let Some(FromDisk(e)) = e.get_ref().and_then(|inner| inner.downcast_ref()) {
+    if let Some(FromPlace(e)) = e.get_ref().and_then(|inner| inner.downcast_ref()) {
         return io_error(e, path);
     }
     let name = match compression {

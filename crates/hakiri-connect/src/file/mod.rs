@@ -1,8 +1,8 @@
-//! The `file` connector: CSV, TSV, JSON lines, JSON documents and Parquet from this machine, also compressed.
+//! The `file` connector: CSV, TSV, JSON lines, JSON documents and Parquet, also compressed, from this machine or a bucket.
 //!
-//! Contract: a table is a path or a pattern. The plan lists its files in the order of their paths' bytes, hashes them
+//! Contract: a table is a path or a pattern. The plan lists its files in the order of their paths' bytes, identifies them
 //! and fixes what is read (P1); a step reads exactly those bytes or fails with `HK0406`. Its cursor is the list of
-//! files that were read, by size and hash (`02`, "Files"). Rows stay as the file has them, text where the file knows no
+//! files that were read, by size and hash (`02`, "Files"). Where files are is known to `place` and below it alone. Rows stay as the file has them, text where the file knows no
 //! types (S12); a batch never holds more than about 8 MiB besides one row, whatever the files are (P7).
 //!
 //! One step per table, always, also when there is nothing to read: what vanished must reach the cursor as well.
@@ -10,6 +10,7 @@
 //! Files are read on a thread for blocking work that hands messages over through a short queue. The alternative,
 //! asynchronous files, is the same thread behind a copy of every block.
 
+mod bucket;
 mod config;
 mod csv;
 mod disk;
@@ -19,16 +20,19 @@ mod jsonl;
 mod options;
 mod out;
 mod parquet;
+mod place;
+mod ranges;
 mod seen;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt};
 use hakiri_core::codes::Code;
 use hakiri_core::cursor::{Cursor, CursorKind};
+use hakiri_core::hash::Hash;
 use hakiri_core::plan::{Origin, PlannedStep};
 use hakiri_core::source::{Cancel, Connector, Message, SourceContext, SourceStep, SourceTable, TableRequest};
 use hakiri_core::spec::{Mode, OnMissing};
@@ -42,6 +46,7 @@ use tokio::task::JoinHandle;
 pub use self::config::{Compression, Encoding, FileConfig, FileTable, Format};
 use self::options::{TableOptions, Tables};
 use self::out::{Out, Stop};
+use self::place::Place;
 use self::seen::{Seen, Work};
 
 /// Messages that may wait between the reading thread and the engine.
@@ -94,21 +99,25 @@ impl Connector for FileConnector {
     }
 
     async fn probe(&self, ctx: &SourceContext) -> Result<String> {
-        let tables: Vec<TableOptions> = self.tables.iter().map(|(_, options)| options.clone()).collect();
-        let (project, cancel) = (ctx.project_dir.clone(), ctx.cancel.clone());
+        let tables: Vec<(TableOptions, Arc<dyn Place>)> = self
+            .tables
+            .iter()
+            .map(|(_, options)| Ok((options.clone(), place::of(&options.path, ctx)?)))
+            .collect::<Result<_>>()?;
+        let cancel = ctx.cancel.clone();
         blocking(move || {
             let (mut files, mut bytes) = (0_u64, 0_u64);
-            for options in &tables {
-                let found = disk::list(&project, &options.path, &cancel)?;
+            for (options, place) in &tables {
+                let found = place.list(&cancel)?;
                 if found.is_empty() {
-                    return Err(no_match(&project, &options.path));
+                    return Err(place.nothing(&cancel));
                 }
-                for file in found {
+                for file in &found {
                     options.kind(&file.path)?;
-                    disk::open(&project, &file.path)?;
                     files += 1;
                     bytes += file.size;
                 }
+                place.probe(&found, &cancel)?;
             }
             Ok(format!("{}, {}, {bytes} bytes", count(tables.len() as u64, "table"), count(files, "file")))
         })
@@ -119,7 +128,7 @@ impl Connector for FileConnector {
         let mut steps = Vec::with_capacity(tables.len());
         for request in tables {
             let options = self.tables.get(&request.name)?.clone();
-            let (project, cancel) = (ctx.project_dir.clone(), ctx.cancel.clone());
+            let (place, cancel) = (place::of(&options.path, ctx)?, ctx.cancel.clone());
             let position = match &request.window {
                 // The engine fetches a cursor that lies in the store for the request, not for the window.
                 Window::After { position } => {
@@ -139,7 +148,7 @@ impl Connector for FileConnector {
                 .with_hint("use on_missing = \"keep\", mode = \"replace\", or leave out `primary_key`"));
             }
             let (work, replaces, all) =
-                blocking(move || plan_table(&project, &options, position.as_ref(), keyed, on_missing, &cancel)).await?;
+                blocking(move || plan_table(&*place, &options, position.as_ref(), keyed, on_missing, &cancel)).await?;
             let source = StepSource {
                 table: request.name.clone(),
                 track: matches!(request.window, Window::After { .. } | Window::Everything),
@@ -172,7 +181,7 @@ impl Connector for FileConnector {
             (true, false) => Some(before(step)?.after(&source.work).to_cursor()?),
         };
         let job = Job {
-            project: ctx.project_dir.clone(),
+            place: place::of(&options.path, ctx)?,
             options,
             work: source.work,
             cursor,
@@ -235,43 +244,28 @@ fn step_name(table: &str, read: usize, all: usize) -> String {
     }
 }
 
-fn no_match(project: &Path, pattern: &str) -> Error {
-    let folder = if Path::new(pattern).is_absolute() { Path::new("/") } else { project };
-    let error = Error::new(Code::FileNotFound, format!("no file matches `{pattern}` in {}", folder.display()));
-    if pattern.starts_with('~') {
-        return error.with_hint("`~` is not expanded: write the whole path");
-    }
-    if disk::is_folder(project, pattern) {
-        return error.with_hint(format!(
-            "it is a folder: write for example path = \"{}/*.csv\"",
-            pattern.trim_end_matches('/')
-        ));
-    }
-    error
-}
-
-/// Lists and hashes the files of a table and decides what is read; also gives how many files there are.
+/// Lists and identifies the files of a table and decides what is read; also gives how many files there are.
 fn plan_table(
-    project: &Path,
+    place: &dyn Place,
     options: &TableOptions,
     known: Option<&Seen>,
     keyed: bool,
     on_missing: OnMissing,
     cancel: &Cancel,
 ) -> Result<(Work, bool, usize)> {
-    let listed = disk::list(project, &options.path, cancel)?;
+    let listed = place.list(cancel)?;
     if listed.is_empty() {
         // An emptied inbox is fine; a disk that is not mounted must not delete rows.
         let emptied =
-            disk::is_pattern(&options.path) && known.is_some_and(|k| !k.0.is_empty()) && on_missing == OnMissing::Keep;
+            place::is_pattern(&options.path) && known.is_some_and(|k| !k.0.is_empty()) && on_missing == OnMissing::Keep;
         if !emptied {
-            return Err(no_match(project, &options.path));
+            return Err(place.nothing(cancel));
         }
     }
     let mut found = Vec::with_capacity(listed.len());
     for file in &listed {
         options.kind(&file.path)?;
-        found.push(disk::identify(project, &file.path, cancel)?);
+        found.push(place.identify(file, cancel)?);
     }
     let all = found.len();
     let (work, replaces) = seen::decide(known, found, keyed, on_missing)?;
@@ -280,7 +274,7 @@ fn plan_table(
 
 /// Everything the reading thread needs.
 struct Job {
-    project: PathBuf,
+    place: Arc<dyn Place>,
     options: TableOptions,
     work: Work,
     cursor: Option<Cursor>,
@@ -312,30 +306,31 @@ impl Job {
     /// Reads one file, and makes sure that it was the one the plan saw.
     fn file(&self, planned: &seen::WorkFile, out: &mut Out<'_>) -> Result<()> {
         let path = planned.path.as_str();
-        let identity = match self.parse(planned, out) {
-            Ok(identity) => identity,
+        let read = match self.parse(planned, out) {
+            Ok(read) => read,
             Err(e) if e.kind() == Kind::Interrupted || e.code() == Code::SourceChanged => return Err(e),
             // A file that is being written while it is read is malformed only for now.
-            Err(e) => match disk::identify(&self.project, path, out.cancel()) {
-                Ok(now) if now.sha256 == planned.sha256 => return Err(e),
+            Err(e) => match self.place.is_planned(planned, None, out.cancel()) {
+                Ok(true) => return Err(e),
                 Err(other) if other.code() != Code::SourceChanged => return Err(e),
                 _ => return Err(changed(path)),
             },
         };
-        if identity == (planned.size, planned.sha256.clone()) { out.progress() } else { Err(changed(path)) }
+        if self.place.is_planned(planned, read, out.cancel())? { out.progress() } else { Err(changed(path)) }
     }
 
-    /// Reads one file; gives its size and hash.
-    fn parse(&self, planned: &seen::WorkFile, out: &mut Out<'_>) -> Result<(u64, hakiri_core::hash::Hash)> {
+    /// Reads one file; gives the size and hash of what was read, where it was read from start to end.
+    fn parse(&self, planned: &seen::WorkFile, out: &mut Out<'_>) -> Result<Option<(u64, Hash)>> {
         let (path, options) = (planned.path.as_str(), &self.options);
         let kind = options.kind(path)?;
-        let file = disk::open(&self.project, path)?;
-        out.file_opened();
         if kind.format == Format::Parquet {
+            let file = self.place.open_whole(planned, out.cancel())?;
+            out.file_opened();
             parquet::read(path, planned.size, &file, out)?;
-            let now = disk::identify(&self.project, path, out.cancel())?;
-            return Ok((now.size, now.sha256));
+            return Ok(None);
         }
+        let file = self.place.open(planned, out.cancel())?;
+        out.file_opened();
         let explain = |stop: Stop| match stop {
             Stop::Error(e) => e.at(path),
             Stop::Io(e) => input::explain(&e, kind.compression, path),
@@ -348,7 +343,7 @@ impl Job {
             Format::Json | Format::Parquet => json::read(path, options, &mut input, out),
         }
         .map_err(explain)?;
-        input::finish(input).map_err(|e| explain(Stop::Io(e)))
+        input::finish(input).map(Some).map_err(|e| explain(Stop::Io(e)))
     }
 }
 

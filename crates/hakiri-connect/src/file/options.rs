@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use hakiri_core::codes::Code;
 use hakiri_core::{Error, Result};
 
+use super::bucket;
 use super::config::{Compression, Encoding, FileConfig, Format, Overrides};
+use super::place::SCHEME;
 use crate::registry::unknown;
 
 /// The largest value of a CSV cell and the largest JSON record, unless the manifest says otherwise: 16 MiB (P7).
@@ -176,6 +178,15 @@ fn resolve(prefix: &str, path: &str, levels: [Overrides<'_>; 2]) -> Result<Table
         return Err(wrong(&key("path"), "a path cannot hold `${…}`")
             .with_hint("write the path itself, relative to the project's folder"));
     }
+    if path.starts_with(SCHEME) {
+        bucket::split(path).map_err(|(what, hint)| wrong(&key("path"), what).with_hint(hint))?;
+    } else if let Some((scheme, _)) = path.split_once("://")
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric())
+    {
+        return Err(wrong(&key("path"), &format!("`{scheme}://` is not a place that files are read from")).with_hint(
+            "use a path of this machine or s3://bucket/inbox/*.csv; for an API there is the connector `http`",
+        ));
+    }
     glob::Pattern::new(path).map_err(|e| wrong(&key("path"), &format!("the pattern cannot be read: {}", e.msg)))?;
     let one_ascii = |name: &str, text: Option<&str>| match text.map(str::as_bytes) {
         None => Ok(None),
@@ -287,6 +298,8 @@ mod tests {
             ("*.csv", "files"),
             ("../x/my.data.csv", "my_data"),
             ("data/2024.csv", "_2024"),
+            ("s3://bucket/inbox/*.csv", "inbox"),
+            ("s3://my-bucket/*.csv", "my_bucket"),
             ("/", "files"),
         ] {
             assert_eq!(table_name(path), name, "{path}");
@@ -333,6 +346,15 @@ mod tests {
             (json!({"table": "a", "tables": {"b": {"path": "c"}}}), "table"),
             (json!({"path": "a[.csv"}), "path"),
             (json!({"path": "${HAKIRI_DIR}/a.csv"}), "path"),
+            (json!({"path": "gs://bucket/a.csv"}), "path"),
+            (json!({"path": "s3://bucket"}), "path"),
+            (json!({"path": "s3://bucket/"}), "path"),
+            (json!({"path": "s3:///a.csv"}), "path"),
+            (json!({"path": "s3://buck*/a.csv"}), "path"),
+            (json!({"path": "s3://bucket//a.csv"}), "path"),
+            (json!({"path": "s3://bucket/a/../b.csv"}), "path"),
+            (json!({"path": "s3://bucket/inbox/"}), "path"),
+            (json!({"path": "s3://bucket/a[.csv"}), "path"),
             (json!({"path": "a", "delimiter": ";;"}), "delimiter"),
             (json!({"path": "a", "delimiter": "é"}), "delimiter"),
             (json!({"path": "a", "delimiter": "'", "quote": "'"}), "quote"),

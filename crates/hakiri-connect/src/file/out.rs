@@ -33,10 +33,10 @@ impl From<Error> for Stop {
     }
 }
 
-/// Marks an I/O error: the operating system's, not the decoder's.
+/// Marks an I/O error: that of the place where the file is, not the decoder's.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct FromDisk(pub(super) io::Error);
+pub(super) struct FromPlace(pub(super) io::Error);
 
 /// Where a step's messages go.
 pub(super) struct Out<'a> {

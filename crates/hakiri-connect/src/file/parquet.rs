@@ -10,8 +10,8 @@ use hakiri_core::source::Rows;
 use hakiri_core::{Error, Result};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
-use super::disk::io_error;
 use super::out::Out;
+use super::place::io_error;
 
 /// Reads a file.
 ///

@@ -2,6 +2,9 @@
 //!
 //! Pure decisions. A time stamp is never part of it: it changes when a file is copied, and does not when a tool sets
 //! it back, so that two machines with equal files would read different things (P1).
+//!
+//! The hash is that of the content where files can be read in full at every plan, and of the service's entity tag where
+//! they lie in a bucket ([`tag_hash`], ADR 0022).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,11 +20,18 @@ use serde::{Deserialize, Serialize};
 const FORMAT: u32 = 1;
 
 /// One file at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FileId {
     pub(super) path: String,
     pub(super) size: u64,
     pub(super) sha256: Hash,
+    /// The tag that the hash is of, where it is of one.
+    pub(super) tag: Option<String>,
+}
+
+/// The hash of an entity tag: never that of any content.
+pub(super) fn tag_hash(tag: &str) -> Hash {
+    Hash::of_parts(&[b"entity tag", tag.as_bytes()])
 }
 
 /// A file that was read.
@@ -124,6 +134,9 @@ pub(super) struct WorkFile {
     pub(super) path: String,
     pub(super) size: u64,
     pub(super) sha256: Hash,
+    /// What the read asks the bucket for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) tag: Option<String>,
     pub(super) state: State,
 }
 
@@ -215,7 +228,7 @@ pub(super) fn decide(
 }
 
 fn work_file(file: FileId, state: State) -> WorkFile {
-    WorkFile { path: file.path, size: file.size, sha256: file.sha256, state }
+    WorkFile { path: file.path, size: file.size, sha256: file.sha256, tag: file.tag, state }
 }
 
 #[cfg(test)]
@@ -223,7 +236,7 @@ mod tests {
     use super::*;
 
     fn id(path: &str, content: &str) -> FileId {
-        FileId { path: path.into(), size: content.len() as u64, sha256: Hash::of(content.as_bytes()) }
+        FileId { path: path.into(), size: content.len() as u64, sha256: Hash::of(content.as_bytes()), tag: None }
     }
 
     fn seen(files: &[(&str, &str)]) -> Seen {

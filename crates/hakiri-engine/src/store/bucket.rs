@@ -5,7 +5,6 @@
 //! decide, not the status. Cloudflare R2 answers `429` to more than one write per second and key: the client backs off.
 //! Every file is a single PUT: parts are at most 64 MiB, so that multipart rules, which differ, never matter.
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,25 +13,17 @@ use futures::TryStreamExt as _;
 use hakiri_core::codes::Code;
 use hakiri_core::time::Instant;
 use hakiri_core::{Error, Result};
-use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
-use object_store::client::{HttpError, HttpErrorKind};
+use object_store::client::HttpErrorKind;
 use object_store::path::Path;
-use object_store::{
-    BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, RetryConfig,
-    UpdateVersion,
-};
+use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, UpdateVersion};
 
+use super::s3::{self, Fault, http_kind, lacks_bucket};
 use super::{Created, S3Settings, StoredFile, derived};
 
 /// How often a conditional write is tried that met another one.
 const ATTEMPTS: u32 = 8;
 /// The first wait between them; doubled each time, so that all of them take about six seconds.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
-/// One request with its body: 64 MiB at 4 Mbit/s and a little.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(150);
-/// All tries of one request by the client. A step's own retries come on top (`05`).
-const RETRY_TIMEOUT: Duration = Duration::from_secs(180);
-
 /// See the module.
 #[derive(Debug, Clone)]
 pub(super) struct Bucket {
@@ -43,33 +34,7 @@ pub(super) struct Bucket {
 
 impl Bucket {
     pub(super) fn new(settings: &S3Settings, project: &str) -> Result<Self> {
-        let backoff =
-            BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(10), base: 2.0 };
-        let mut builder = AmazonS3Builder::new()
-            .with_bucket_name(&settings.bucket)
-            .with_region(settings.region.as_deref().unwrap_or("us-east-1"))
-            .with_conditional_put(S3ConditionalPut::ETagMatch)
-            .with_client_options(
-                ClientOptions::new().with_timeout(REQUEST_TIMEOUT).with_connect_timeout(Duration::from_secs(10)),
-            )
-            .with_retry(RetryConfig { backoff, max_retries: 5, retry_timeout: RETRY_TIMEOUT })
-            .with_allow_http(settings.allow_http);
-        if let Some(endpoint) = &settings.endpoint {
-            builder = builder.with_endpoint(endpoint.trim_end_matches('/'));
-        }
-        if let (Some(id), Some(secret)) = (&settings.access_key_id, &settings.secret_access_key) {
-            builder = builder.with_access_key_id(id).with_secret_access_key(secret.expose());
-        }
-        if let Some(token) = &settings.session_token {
-            builder = builder.with_token(token.expose());
-        }
-        let store = builder.build().map_err(|_| {
-            Error::new(
-                Code::ManifestValue,
-                format!("the bucket `{}` cannot be used with these settings", settings.bucket),
-            )
-            .with_hint("check the bucket's name, the endpoint's URL and that both parts of the access key are set")
-        })?;
+        let store = s3::connect(settings)?;
         let root = [settings.prefix.trim_matches('/'), project]
             .into_iter()
             .filter(|p| !p.is_empty())
@@ -220,58 +185,20 @@ fn is_conflict(e: &object_store::Error) -> bool {
     }
 }
 
-/// A 404 of the bucket, not of a key: it never passes, and nothing may be concluded about keys.
-fn lacks_bucket(e: &object_store::Error) -> bool {
-    e.to_string().contains("NoSuchBucket")
-}
-
 /// No answer came: the write may have been carried out.
 fn is_unknown(e: &object_store::Error) -> bool {
     matches!(http_kind(e), Some(HttpErrorKind::Timeout | HttpErrorKind::Interrupted))
 }
 
-fn http_kind(e: &object_store::Error) -> Option<HttpErrorKind> {
-    let mut source = e.source();
-    while let Some(inner) = source {
-        if let Some(http) = inner.downcast_ref::<HttpError>() {
-            return Some(http.kind());
-        }
-        source = inner.source();
-    }
-    None
-}
-
-/// One line without the answer's body, which may quote what was signed and by whom.
 fn explained(e: &object_store::Error) -> Error {
-    use object_store::Error::{NotFound, PermissionDenied, Unauthenticated};
-    let text = e.to_string();
-    let said =
-        between(&text, "<Code>", "</Code>").filter(|c| c.len() < 60).map(|c| format!(" ({c})")).unwrap_or_default();
-    match e {
-        PermissionDenied { .. } | Unauthenticated { .. } => {
-            Error::new(Code::StoreDenied, format!("the bucket refused access{said}"))
-        }
-        NotFound { .. } => Error::new(Code::StoreUnavailable, format!("the bucket was not found{said}"))
+    let (fault, said) = s3::fault(e);
+    match fault {
+        Fault::Denied => Error::new(Code::StoreDenied, said),
+        Fault::NoBucket => Error::new(Code::StoreUnavailable, said)
             .with_kind(hakiri_core::Kind::Permanent)
             .with_hint("check the bucket's name, or create it"),
-        _ => {
-            let what = match http_kind(e) {
-                Some(HttpErrorKind::Connect | HttpErrorKind::Request) => "no connection to the bucket".to_owned(),
-                Some(HttpErrorKind::Timeout) => "the bucket did not answer in time".to_owned(),
-                Some(_) => "the bucket's answer broke off".to_owned(),
-                None => match between(&text, "status code: ", " ") {
-                    Some(status) => format!("the bucket answered {}{said}", status.trim_end_matches(':')),
-                    None => format!("the bucket did not answer as expected{said}"),
-                },
-            };
-            Error::new(Code::StoreUnavailable, what)
-        }
+        Fault::Unavailable => Error::new(Code::StoreUnavailable, said),
     }
-}
-
-fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
-    let rest = &text[text.find(start)? + start.len()..];
-    Some(&rest[..rest.find(end)?])
 }
 
 #[cfg(test)]

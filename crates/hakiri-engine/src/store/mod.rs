@@ -14,6 +14,8 @@ mod bucket;
 mod claim;
 mod derived;
 mod local;
+mod objects;
+mod s3;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +30,8 @@ use hakiri_core::secret::Secret;
 use hakiri_core::time::Instant;
 use hakiri_core::{Error, Result};
 use object_store::ObjectStore;
+
+pub use self::objects::Objects;
 
 /// The folder for half-written files and for the lock of a local store. Nothing in it is data.
 pub const TEMP: &str = ".tmp";

@@ -7,6 +7,7 @@ pub mod completions;
 pub mod demo;
 pub mod deploy;
 pub mod destroy;
+pub mod dev;
 pub mod drop;
 pub mod gc;
 pub mod init;
@@ -65,6 +66,7 @@ pub async fn dispatch(cli: Cli, printer: &Printer) -> Result<Exit> {
         Command::Compact(args) => compact::run(global, printer, &args).await,
         Command::Gc(args) => gc::run(global, printer, &args).await,
         Command::Deploy(args) => deploy::run(global, printer, &args),
+        Command::Dev(args) => dev::run(global, printer, &args).await,
         Command::Destroy(args) => destroy::run(global, printer, &args),
         Command::Completions(args) => completions::run(printer, &args),
     }

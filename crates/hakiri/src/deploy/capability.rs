@@ -8,6 +8,7 @@ use hakiri_core::Error;
 use hakiri_core::codes::Code;
 use hakiri_core::spec::Project;
 
+use super::input::{local_paths, reads_bucket};
 use super::target::Target;
 
 /// Something a manifest can ask for.
@@ -17,7 +18,7 @@ pub enum Feature {
     Schedules,
     /// A pipeline without a schedule.
     ByHand,
-    /// The connector `file`.
+    /// The connector `file` on paths of the machine.
     LocalFiles,
     /// Any connector over the network.
     NetworkSources,
@@ -85,8 +86,8 @@ impl Feature {
         match self {
             Self::Schedules => any(&|p| p.schedule.is_some()),
             Self::ByHand => any(&|p| p.schedule.is_none()),
-            Self::LocalFiles => any(&|p| p.source.connector == "file"),
-            Self::NetworkSources => any(&|p| p.source.connector != "file"),
+            Self::LocalFiles => any(&|p| !local_paths(p).is_empty()),
+            Self::NetworkSources => any(&|p| p.source.connector != "file" || reads_bucket(p)),
             Self::Transforms => any(&|p| p.table.values().any(|t| t.transform.is_some())),
             Self::Secrets => any(&|p| !p.secrets.is_empty()),
             Self::SqliteCatalog => project.catalog.url.is_none(),
@@ -277,5 +278,27 @@ mod tests {
         let error = generated("schedule = \"every 1h\"\n").unwrap_err();
         assert_eq!(error.code(), Code::DeployUnsupported);
         assert_eq!(error.message(), "poor does not support pipelines by schedule: it has no clock");
+    }
+
+    #[test]
+    fn files_in_a_bucket_are_not_local_files() {
+        for (paths, local, network) in [
+            ("path = \"a.csv\"", true, false),
+            ("path = \"s3://b/in/*.csv\"", false, true),
+            ("tables = { x = { path = \"s3://b/x.csv\" }, y = { path = \"y.csv\" } }", true, true),
+        ] {
+            let text = format!(
+                "[project]\nname = \"p\"\n[[pipeline]]\nid = \"a\"\nsource = {{ connector = \"file\", config = {{ {paths} }} }}\n"
+            );
+            let manifest = [ManifestText::new("hakiri.toml", text)];
+            let project = parse(&manifest, None, &crate::world::connectors().list()).unwrap();
+            let used = |feature: Feature| feature.is_used(&project);
+            assert_eq!((used(Feature::LocalFiles), used(Feature::NetworkSources)), (local, network), "{paths}");
+            let input = Input { project: &project, manifest: &manifest, project_from_files: None };
+            assert!(input.local_files().iter().all(|(_, path)| !path.starts_with("s3://")));
+            assert_eq!(input.local_files().is_empty(), !local);
+            let needed = super::super::secrets::needed(&input, false);
+            assert_eq!(needed.iter().any(|n| n.name == "AWS_ACCESS_KEY_ID"), network);
+        }
     }
 }

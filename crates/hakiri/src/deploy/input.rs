@@ -47,9 +47,20 @@ impl Input<'_> {
 
     /// The paths of the local files that pipelines read, with the pipeline's id.
     pub fn local_files(&self) -> Vec<(&str, &str)> {
-        let files = self.project.pipelines.iter().filter(|p| p.source.connector == "file");
-        files.flat_map(|p| paths(p).into_iter().map(|path| (p.id.as_str(), path))).collect()
+        let pipelines = self.project.pipelines.iter();
+        pipelines.flat_map(|p| local_paths(p).into_iter().map(|path| (p.id.as_str(), path))).collect()
     }
+}
+
+/// The paths on this machine of a file source.
+pub(super) fn local_paths(pipeline: &PipelineSpec) -> Vec<&str> {
+    let all = if pipeline.source.connector == "file" { paths(pipeline) } else { Vec::new() };
+    all.into_iter().filter(|path| !path.starts_with("s3://")).collect()
+}
+
+/// Whether a pipeline reads files in a bucket.
+pub(super) fn reads_bucket(pipeline: &PipelineSpec) -> bool {
+    pipeline.source.connector == "file" && paths(pipeline).iter().any(|path| path.starts_with("s3://"))
 }
 
 /// The `path` of a file source, and of each of its tables.

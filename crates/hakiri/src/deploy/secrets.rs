@@ -3,7 +3,7 @@
 use hakiri_core::secret::{Piece, references};
 use serde_json::Value;
 
-use super::input::Input;
+use super::input::{Input, reads_bucket};
 
 /// The variable with the token that a server beyond loopback asks for.
 pub const TOKEN: &str = "HAKIRI_TOKEN";
@@ -68,12 +68,19 @@ pub fn needed(input: &Input<'_>, listens_beyond: bool) -> Vec<Needed> {
         all.add(&name, "used by [catalog] url".to_owned(), false);
     }
     all.of_notify(input);
-    if input.has_bucket() {
+    if input.has_bucket() || project.pipelines.iter().any(reads_bucket) {
         // On AWS the machine's own role may do; elsewhere there is none.
         let optional = project.context.endpoint.is_none();
         let what = if optional { "for the bucket, where the machine has no role for it" } else { "for the bucket" };
         all.add("AWS_ACCESS_KEY_ID", what.to_owned(), optional);
         all.add("AWS_SECRET_ACCESS_KEY", what.to_owned(), optional);
+        if optional && project.pipelines.iter().any(reads_bucket) {
+            all.add(
+                "AWS_ENDPOINT_URL",
+                "the service of the buckets that are read, where it is not AWS".to_owned(),
+                true,
+            );
+        }
         if project.context.region.is_none() {
             all.add("AWS_REGION", "the bucket's region, where the manifest has none".to_owned(), true);
         }

@@ -58,6 +58,11 @@ pub trait Target: Debug + Sync {
         Ok(None)
     }
 
+    /// What `hakiri dev` needs to run the files on this machine; none where `hakiri serve` is all that runs there.
+    fn local(&self, _input: &Input<'_>) -> Option<Local> {
+        None
+    }
+
     /// What `--apply` does from here; none where it is done on the server.
     ///
     /// # Errors
@@ -65,6 +70,19 @@ pub trait Target: Debug + Sync {
     fn apply(&self, _input: &Input<'_>) -> Result<Option<Here>> {
         Ok(None)
     }
+}
+
+/// What a local run of a target needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Local {
+    /// The bucket's name.
+    pub bucket: String,
+    /// Where in it the store is.
+    pub store: String,
+    /// The secrets that containers are given, by name.
+    pub secrets: Vec<String>,
+    /// The `package.json` of what it runs on.
+    pub packages: &'static str,
 }
 
 /// The files of a target for a project, or why there are none.

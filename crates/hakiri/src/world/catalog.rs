@@ -16,21 +16,25 @@ use hakiri_engine::store::Store;
 
 use super::{Access, make_dir};
 use crate::environment;
+use hakiri_core::secret::Secret;
+
+/// The variable with the token that the door of a deployment asks for.
+const CATALOG_TOKEN: &str = "HAKIRI_CATALOG_TOKEN";
 
 /// Where a project's catalog is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
     /// SQLite, for the processes of one machine.
     File(PathBuf),
-    /// PostgreSQL, for several machines: the URL with its `${NAME}`.
-    Database(String),
+    /// PostgreSQL, or the door of a deployment, for several machines: the URL with its `${NAME}`.
+    Shared(String),
 }
 
 impl Place {
     /// As the manifest says. `named` is what an environment adds to default names.
     pub(super) fn of(project: &Project, dir: &Path, named: &str) -> Self {
         match (&project.catalog.url, &project.catalog.path) {
-            (Some(url), _) => Self::Database(url.clone()),
+            (Some(url), _) => Self::Shared(url.clone()),
             (None, Some(path)) => Self::File(dir.join(path)),
             (None, None) => Self::File(dir.join(".hakiri").join(format!("catalog{named}.sqlite"))),
         }
@@ -38,7 +42,7 @@ impl Place {
 
     /// Whether processes of other machines may work on it, so that nothing but a lease says who is alive.
     pub(super) fn is_shared(&self) -> bool {
-        matches!(self, Self::Database(_))
+        matches!(self, Self::Shared(_))
     }
 
     /// Whether it can be said without opening it that there is none: the file is not there.
@@ -50,7 +54,7 @@ impl Place {
     fn shown(&self, dir: &Path) -> String {
         match self {
             Self::File(path) => path.strip_prefix(dir).unwrap_or(path).display().to_string(),
-            Self::Database(url) => url.clone(),
+            Self::Shared(url) => url.clone(),
         }
     }
 }
@@ -71,14 +75,17 @@ pub(super) async fn open(
             let fresh = !path.exists();
             Ok((open_file(path, access, fresh, clock)?, fresh))
         }
-        Place::Database(url) => {
+        Place::Shared(url) => {
             let secrets = secrets.secrets(&project.catalog_secrets())?;
             let url = secrets.resolve_text(url)?;
             let schema = match &project.env {
                 Some(env) => format!("{}-{env}", project.name),
                 None => project.name.to_string(),
             };
-            let opened = open_database(&url, &schema, access, clock).await;
+            let opened = match url.split_once("://") {
+                Some(("http" | "https", _)) => open_door(&url, access, clock).await,
+                _ => open_database(&url, &schema, access, clock).await,
+            };
             opened.map_err(|e| secrets.redact_error(&e).at("[catalog] url"))
         }
     }
@@ -121,6 +128,22 @@ async fn open_database(
         Err(e) => return Err(e.into()),
     };
     let catalog = hakiri_catalog::postgres::open(url, schema, &environment::new_id()?).await?;
+    Ok((Arc::new(catalog), fresh))
+}
+
+/// The catalog of a deployment, over HTTP. It is one project's, so that nothing needs to be named.
+async fn open_door(url: &str, access: Access, clock: &Arc<dyn Clock>) -> Result<(Arc<dyn Catalog>, bool)> {
+    let token = environment::variable(CATALOG_TOKEN).map(Secret::new);
+    let fresh = match hakiri_catalog::http::open_reader(url, token.clone()).await {
+        Ok(catalog) if access == Access::Read => return Ok((Arc::new(catalog), false)),
+        Ok(_) => false,
+        Err(CatalogError::NotFound(_)) if access == Access::Read => {
+            return Ok((Arc::new(hakiri_catalog::memory(clock.clone())), true));
+        }
+        Err(CatalogError::NotFound(_)) => true,
+        Err(e) => return Err(e.into()),
+    };
+    let catalog = hakiri_catalog::http::open(url, token, &environment::new_id()?).await?;
     Ok((Arc::new(catalog), fresh))
 }
 

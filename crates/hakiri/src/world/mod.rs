@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods)] // makes the state folder
 
+mod buckets;
 mod catalog;
 mod store;
 
@@ -113,6 +114,8 @@ impl World {
             make_dir(&temp_dir)?;
         }
         let shared = place.is_shared();
+        let context = &project.context;
+        let buckets = buckets::SourceBuckets::new(context.endpoint.clone(), context.region.clone(), &store);
         let engine = Engine {
             project,
             catalog,
@@ -120,6 +123,7 @@ impl World {
             connectors: connectors(),
             transforms: transforms(),
             secrets,
+            buckets: Some(Arc::new(buckets)),
             clock,
             events,
             cancel,

@@ -32,36 +32,47 @@ pub fn open_store_at(
     match path.strip_prefix("s3://") {
         Some(rest) => {
             let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-            let endpoint = endpoint
-                .or_else(|| environment::variable("AWS_ENDPOINT_URL_S3"))
-                .or_else(|| environment::variable("AWS_ENDPOINT_URL"));
-            if endpoint.is_some() && environment::variable("AWS_ACCESS_KEY_ID").is_none() {
-                // Without a key the client would look for the roles that only AWS gives its machines.
-                return Err(Error::new(Code::StoreDenied, format!("there are no credentials for {path}"))
-                    .with_kind(hakiri_core::error::Kind::Usage)
-                    .with_hint("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"));
-            }
-            Store::s3(
-                &S3Settings {
-                    bucket: bucket.to_owned(),
-                    prefix: prefix.trim_matches('/').to_owned(),
-                    allow_http: endpoint.as_deref().is_some_and(|e| e.starts_with("http://")),
-                    endpoint,
-                    region: region
-                        .or_else(|| environment::variable("AWS_REGION"))
-                        .or_else(|| environment::variable("AWS_DEFAULT_REGION")),
-                    access_key_id: environment::variable("AWS_ACCESS_KEY_ID"),
-                    secret_access_key: environment::variable("AWS_SECRET_ACCESS_KEY")
-                        .map(hakiri_core::secret::Secret::new),
-                    session_token: environment::variable("AWS_SESSION_TOKEN").map(hakiri_core::secret::Secret::new),
-                },
-                project,
-            )
+            let settings = s3_settings(path, bucket, endpoint, region, Code::StoreDenied)?;
+            Store::s3(&S3Settings { prefix: prefix.trim_matches('/').to_owned(), ..settings }, project)
         }
         None if path.contains("://") => Err(Error::new(Code::ManifestValue, format!("`{path}` is not a store"))
             .with_hint("use a folder or s3://bucket/prefix")),
         None => Store::local(&dir.join(path), project),
     }
+}
+
+/// How a bucket is reached and who signs for it, as the environment says where the manifest does not.
+///
+/// # Errors
+/// `denied` when there are no credentials.
+pub(super) fn s3_settings(
+    shown: &str,
+    bucket: &str,
+    endpoint: Option<String>,
+    region: Option<String>,
+    denied: Code,
+) -> Result<S3Settings> {
+    let endpoint = endpoint
+        .or_else(|| environment::variable("AWS_ENDPOINT_URL_S3"))
+        .or_else(|| environment::variable("AWS_ENDPOINT_URL"));
+    if endpoint.is_some() && environment::variable("AWS_ACCESS_KEY_ID").is_none() {
+        // Without a key the client would look for the roles that only AWS gives its machines.
+        return Err(Error::new(denied, format!("there are no credentials for {shown}"))
+            .with_kind(hakiri_core::error::Kind::Usage)
+            .with_hint("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"));
+    }
+    Ok(S3Settings {
+        bucket: bucket.to_owned(),
+        prefix: String::new(),
+        allow_http: endpoint.as_deref().is_some_and(|e| e.starts_with("http://")),
+        endpoint,
+        region: region
+            .or_else(|| environment::variable("AWS_REGION"))
+            .or_else(|| environment::variable("AWS_DEFAULT_REGION")),
+        access_key_id: environment::variable("AWS_ACCESS_KEY_ID"),
+        secret_access_key: environment::variable("AWS_SECRET_ACCESS_KEY").map(hakiri_core::secret::Secret::new),
+        session_token: environment::variable("AWS_SESSION_TOKEN").map(hakiri_core::secret::Secret::new),
+    })
 }
 
 /// A project's folder in a store, by path or URL, to look at it without its catalog.

@@ -12,11 +12,13 @@
 )]
 
 mod behaviour;
+mod cloudflare;
 mod cluster;
 mod deploy;
 mod deploy_cloudflare;
 mod determinism;
 mod files;
+mod files_in_buckets;
 mod hostile;
 mod http;
 mod interop;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hakiri_catalog::http::{self, Http, Options};
 use hakiri_catalog::records::{Records, Scan, Written};
-use hakiri_catalog::{CatalogError, CatalogResult, RecordCatalog};
+use hakiri_catalog::{Catalog as _, CatalogError, CatalogResult, RecordCatalog};
 use hakiri_core::secret::Secret;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -300,4 +300,31 @@ async fn the_token_and_the_protocol_are_sent_with_each_request() {
     let server = Server::start(vec![ok(r#"{"version":2,"id":"c","now":1}"#)]).await;
     let newer = http::open_reader(&server.url, None).await;
     assert_eq!(newer.err(), Some(CatalogError::Newer { found: 2, known: 1 }));
+}
+
+const DIRECT: &str = "HAKIRI_TEST_DIRECT";
+
+/// The child of the next test, with a proxy in its environment; nothing for anybody else.
+#[tokio::test]
+async fn child() {
+    let Ok(direct) = std::env::var(DIRECT) else { return };
+    // A name that only the proxy knows, as in a container.
+    assert_eq!(http::open("http://catalog.hakiri", None, "x").await.unwrap().info().await.unwrap().id, "c");
+    http::open(&direct, None, "x").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_of_the_environment_is_used_but_not_to_this_machine_itself() {
+    let info = || vec![ok(r#"{"version":1,"id":"c","now":1}"#)];
+    let (proxy, direct) = (Server::start(info()).await, Server::start(info()).await);
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "http::faults::child", "--nocapture"]).env(DIRECT, &direct.url);
+    child.env_remove("no_proxy").env_remove("NO_PROXY").env("http_proxy", proxy.url.trim_end_matches("/catalog"));
+    let output = tokio::task::spawn_blocking(move || child.output().unwrap()).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = |server: &Server| -> Vec<String> {
+        server.requests.lock().unwrap().iter().map(|head| head.lines().next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(lines(&proxy), ["post http://catalog.hakiri/v1/info http/1.1"; 2]);
+    assert_eq!(lines(&direct), ["post /catalog/v1/info http/1.1"]);
 }

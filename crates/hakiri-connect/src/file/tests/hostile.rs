@@ -8,9 +8,16 @@ use proptest::prelude::*;
 use super::formats::parquet_file;
 use super::*;
 
-/// The error of one file, by code and place.
+/// The error of one file, by code and place; wherever the file is, it is the same.
 async fn error(name: &str, content: impl AsRef<[u8]>) -> (Code, String) {
-    let e = World::new().rows(name, content).await.unwrap_err();
+    let [local, remote] = World::everywhere();
+    let e = local.rows(name, &content).await.unwrap_err();
+    let other = remote.rows(name, content).await.unwrap_err();
+    let place = other.place().unwrap_or_default();
+    assert_eq!(
+        (e.code(), e.kind(), e.message(), e.hint(), e.place()),
+        (other.code(), other.kind(), other.message(), other.hint(), place.strip_prefix("s3://bucket/")),
+    );
     (e.code(), e.place().unwrap_or_default().to_owned())
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods)] // tests write the files they read
 
+mod bucket;
 mod changes;
 mod formats;
 mod hostile;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::util::display::array_value_to_string;
 use futures::StreamExt;
+use hakiri_core::buckets::Buckets;
 use hakiri_core::codes::Code;
 use hakiri_core::cursor::{Cursor, CursorKind};
 use hakiri_core::manifest::Merge;
@@ -57,12 +59,38 @@ struct World {
     key: Vec<String>,
     spec: TableSpec,
     cancel: Cancel,
+    /// The folder as a bucket, where that is what the connector reads.
+    buckets: Option<Arc<dyn Buckets>>,
 }
 
 impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self { dir, batch_rows: 8192, key: Vec::new(), spec: TableSpec::default(), cancel: Cancel::default() }
+        Self {
+            dir,
+            batch_rows: 8192,
+            key: Vec::new(),
+            spec: TableSpec::default(),
+            cancel: Cancel::default(),
+            buckets: None,
+        }
+    }
+
+    /// The same files as objects of a bucket.
+    fn in_bucket() -> Self {
+        let world = Self::new();
+        let buckets: Arc<dyn Buckets> = Arc::new(bucket::Folder::new(world.dir.path()));
+        Self { buckets: Some(buckets), ..world }
+    }
+
+    /// What holds for files wherever they are.
+    fn everywhere() -> [Self; 2] {
+        [Self::new(), Self::in_bucket()]
+    }
+
+    /// The path that a manifest, a plan and an error have for a file or pattern.
+    fn name(&self, path: &str) -> String {
+        if self.buckets.is_some() { format!("s3://bucket/{path}") } else { path.to_owned() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -81,6 +109,7 @@ impl World {
             project_dir: self.dir.path().to_owned(),
             temp_dir: self.dir.path().to_owned(),
             secrets: Secrets::default(),
+            buckets: self.buckets.clone(),
             clock: Arc::new(Stopped),
             cancel: self.cancel.clone(),
             batch_rows: self.batch_rows,
@@ -152,7 +181,7 @@ impl World {
     /// The rows of one file with some content.
     async fn rows(&self, name: &str, content: impl AsRef<[u8]>) -> Result<Given> {
         self.put(name, content);
-        self.run(json!({ "path": name })).await
+        self.run(json!({ "path": self.name(name) })).await
     }
 }
 

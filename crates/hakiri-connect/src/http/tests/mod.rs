@@ -206,6 +206,7 @@ fn ctx() -> SourceContext {
             secret("PAYMENTS_KEY", CANARY),
             secret("TRACKER_KEY", CANARY),
         ]),
+        buckets: None,
         clock: Arc::new(FixedClock),
         cancel: Cancel::default(),
         batch_rows: 2,

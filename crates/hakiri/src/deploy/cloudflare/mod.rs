@@ -24,7 +24,7 @@ use super::progress::PROGRESS;
 use super::resources::Resource;
 use super::secrets::{self, Needed};
 use super::steps::{Here, Removal};
-use super::target::{self, Target};
+use super::target::{self, Local, Target};
 use super::template::{Values, shell};
 
 /// The longest name: with `-runner` it is still one that every part of the platform takes.
@@ -115,7 +115,8 @@ impl Settings {
     fn command(&self, input: &Input<'_>) -> Vec<String> {
         let mut args = vec!["/hakiri".to_owned(), "-C".to_owned(), PROJECT.to_owned()];
         args.extend(target::env_args(input));
-        args.extend(["--memory".to_owned(), format!("{}MiB", self.memory_mib / 2)]);
+        args.extend(["--log-format".to_owned(), "json".to_owned(), "--memory".to_owned()]);
+        args.push(format!("{}MiB", self.memory_mib / 2));
         let rest = ["worker", "--listen", "0.0.0.0:8080", "--catalog", "http://catalog.hakiri", "--store", &self.store];
         args.extend(rest.map(str::to_owned));
         args
@@ -257,6 +258,12 @@ impl Target for Cloudflare {
 
     fn cost(&self, input: &Input<'_>) -> Result<Option<Cost>> {
         cost::cost(input, Settings::of(input).size).map(Some)
+    }
+
+    fn local(&self, input: &Input<'_>) -> Option<Local> {
+        let s = Settings::of(input);
+        let secrets = s.passed.into_iter().map(|n| n.name).collect();
+        Some(Local { bucket: s.bucket, store: s.store, secrets, packages: include_str!("package.json") })
     }
 
     fn apply(&self, input: &Input<'_>) -> Result<Option<Here>> {

@@ -147,6 +147,7 @@ async function reopen() {
     }
   }
   miniflare = open();
+  listen();
   await miniflare.ready;
 }
 
@@ -209,7 +210,7 @@ const alive = (rows) => rows.filter((row) => row.instance !== null);
 
 /** The clock's minutes. A minute is not kept waiting by the work of the one before, as it is not in the cloud. */
 async function clock() {
-  let last = Math.floor(Date.now() / 60_000) * 60_000;
+  let last = 0; // the first at once
   let seen = 0;
   while (!ending) {
     const minute = Math.floor(Date.now() / 60_000) * 60_000;
@@ -271,8 +272,11 @@ async function end(code) {
   await miniflare.dispose().catch(() => {});
   process.exit(code);
 }
-process.on("SIGTERM", () => end(0));
-process.on("SIGINT", () => end(0));
+/** Miniflare would end the process at a signal before the containers have ended; what it would do, `end` does. */
+function listen() {
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.removeAllListeners(signal).on(signal, () => end(0));
+}
+listen();
 process.stdout.on("error", () => end(1)); // nobody reads any more
 process.on("unhandledRejection", (error) => say("dev", { text: String(error?.stack ?? error), level: "error" }));
 

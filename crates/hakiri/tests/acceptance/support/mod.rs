@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod bucket;
+pub mod dev;
 pub mod orchestrator;
 pub mod pg;
 pub mod proxy;

@@ -1,0 +1,283 @@
+//! `hakiri deploy cloudflare` on real workerd: the generated Worker, Workflow, Durable Object and Container class, with
+//! the binary as the containers' process. The bytes of the parts are those of `hakiri run` (P1), whatever is killed (E1),
+//! and the calls of each step those of the orchestrator in process (E6).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::api::{self, Api, Request, Response};
+use crate::support::bucket::{Keys, objects_of, put};
+use crate::support::dev::{Dev, kill};
+use crate::support::pg::Db;
+use crate::support::{Project, files_below, sha256};
+
+const FIRST: &str = "2026-11-27T00:00:00Z";
+const BUCKET: &str = "hakiri-test";
+/// The longest that anything here may take.
+const BOUND: Duration = Duration::from_secs(240);
+
+/// Three pipelines on a minute's schedule: an API, a database, and files in the bucket.
+fn manifest(inbox: &str) -> String {
+    format!(
+        r#"
+[[pipeline]]
+id = "api"
+schedule = "every 1m"
+catch_up = "each"
+secrets = ["API_URL"]
+source = {{ connector = "http", config = {{ base_url = "${{API_URL}}", allow_private = true, resources = {{ items = {{ path = "/items", records = "data", primary_key = ["id"], paginate = {{ page = {{ param = "page" }} }} }} }} }} }}
+[pipeline.table.items]
+cursor = "updated_at"
+
+[[pipeline]]
+id = "db"
+schedule = "every 1m"
+catch_up = "each"
+secrets = ["DB_URL"]
+tables = ["orders"]
+source = {{ connector = "postgres", config = {{ url = "${{DB_URL}}" }} }}
+[pipeline.table.orders]
+cursor = "updated_at"
+chunk_rows = 50
+
+[[pipeline]]
+id = "files"
+schedule = "every 1m"
+catch_up = "each"
+source = {{ connector = "file", config = {{ path = "s3://{BUCKET}/{inbox}/*.csv", table = "rows" }} }}
+
+[deploy.cloudflare]
+bucket = "{BUCKET}"
+"#
+    )
+}
+
+fn minute(n: u32, second: u32) -> String {
+    format!("2026-11-27T00:{n:02}:{second:02}Z")
+}
+
+/// Records of an API, some for each minute.
+fn records(minutes: u32) -> Vec<Value> {
+    let of = |m: u32, k: u32| json!({ "id": m * 10 + k, "name": format!("ü{m}"), "updated_at": minute(m, k) });
+    (0..minutes).flat_map(|m| (0..7).map(move |k| of(m, k))).collect()
+}
+
+/// A world of sources, with the same answers for everybody.
+struct Sources {
+    api: Api,
+    db: Db,
+    inbox: String,
+}
+
+impl Sources {
+    fn new(minutes: u32, slow: Duration) -> Self {
+        let pages = api::paged(records(minutes), 50);
+        let api = Api::start(move |request: &Request| {
+            std::thread::sleep(slow);
+            pages(request)
+        });
+        let db = Db::new("create table orders (id bigint primary key, amount numeric(10,2), updated_at timestamptz)");
+        db.connection.sql(&format!(
+            "insert into orders select m * 100 + k, k * 1.5, timestamptz '{FIRST}' + m * interval '1 minute' + k * interval '200 ms' \
+             from generate_series(0, {}) m, generate_series(0, 99) k",
+            minutes - 1
+        ));
+        let inbox = format!("inbox-{}-{}", std::process::id(), db.name);
+        Self { api, db, inbox }
+    }
+
+    fn project(&self) -> Project {
+        Project::new(&manifest(&self.inbox))
+    }
+
+    fn secrets(&self) -> Vec<(&'static str, String)> {
+        vec![("API_URL", self.api.url.clone()), ("DB_URL", self.db.url())]
+    }
+}
+
+/// The files of the inbox, the `n`th time.
+fn file(n: u32) -> (String, String) {
+    (format!("{n:03}.csv"), format!("id,n\n{n},a\n{},b\n", n + 1000))
+}
+
+/// What `hakiri run` makes of the ticks, here in a folder.
+fn reference(sources: &Sources, from: u32, ticks: u32, project: &Project) {
+    let endpoint = std::env::var("HAKIRI_TEST_S3").expect("HAKIRI_TEST_S3 is not set: run the tests with ./x test");
+    for n in from..from + ticks {
+        let mut command = project.command(&["run", "--tick", &minute(n, 0)]);
+        command.envs(sources.secrets()).env("AWS_ENDPOINT_URL", &endpoint);
+        let ran: crate::support::Ran = command.output().unwrap().into();
+        ran.expect(0);
+    }
+}
+
+/// The files by their hashes, but the marker, which names its catalog.
+fn here(project: &Project) -> BTreeMap<String, String> {
+    let files = files_below(&project.store(), &project.store()).into_iter();
+    let files = files.filter(|f| f != "_hakiri.json" && !f.starts_with(".tmp/"));
+    files.map(|f| (f.clone(), sha256(&std::fs::read(project.store().join(&f)).unwrap()))).collect()
+}
+
+/// The same of the local R2, which the platform must be started for.
+fn there(project: &Project, secrets: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let mut dev = Dev::start(project, "cloudflare", &["--ticks", "0"], secrets);
+    let s3 = dev.wait_for("ready", BOUND)["s3"].as_str().unwrap().to_owned();
+    let files = objects_of(&s3, BUCKET, "", &Keys::local());
+    files.into_iter().filter(|(f, _)| f != "_hakiri.json").map(|(f, bytes)| (f, sha256(&bytes))).collect()
+}
+
+/// Puts files into both inboxes.
+fn deliver(sources: &Sources, project: &Project, secrets: &[(&str, &str)], files: &[u32]) {
+    let endpoint = std::env::var("HAKIRI_TEST_S3").expect("HAKIRI_TEST_S3 is not set: run the tests with ./x test");
+    let mut dev = Dev::start(project, "cloudflare", &["--ticks", "0"], secrets);
+    let s3 = dev.wait_for("ready", BOUND)["s3"].as_str().unwrap().to_owned();
+    for (name, text) in files.iter().copied().map(file) {
+        let key = format!("{}/{name}", sources.inbox);
+        put(&endpoint, BUCKET, &key, text.as_bytes(), &Keys::from_env());
+        put(&s3, BUCKET, &key, text.as_bytes(), &Keys::local());
+    }
+}
+
+/// Compares and says what differs by name.
+#[track_caller]
+fn assert_same(here: &BTreeMap<String, String>, there: &BTreeMap<String, String>) {
+    let missing: Vec<_> = here.keys().filter(|f| !there.contains_key(*f)).collect();
+    let more: Vec<_> = there.keys().filter(|f| !here.contains_key(*f)).collect();
+    let other: Vec<_> = here.iter().filter(|(f, h)| there.get(*f).is_some_and(|t| t != *h)).map(|(f, _)| f).collect();
+    assert!(
+        missing.is_empty() && more.is_empty() && other.is_empty(),
+        "missing: {missing:#?}\nmore: {more:#?}\nother bytes: {other:#?}"
+    );
+}
+
+/// Those files that commits name: strays of attempts that were killed are `gc`'s.
+fn named(files: &BTreeMap<String, String>, by: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    files.iter().filter(|(f, _)| by.contains_key(*f)).map(|(f, h)| (f.clone(), h.clone())).collect()
+}
+
+#[test]
+fn kill_nothing_and_twenty_ticks_have_the_bytes_of_a_laptop() {
+    let sources = Sources::new(20, Duration::ZERO);
+    let (cloud, laptop) = (sources.project(), sources.project());
+    let secrets = sources.secrets();
+    let secrets: Vec<(&str, &str)> = secrets.iter().map(|(n, v)| (*n, v.as_str())).collect();
+    let mut ticked = 0;
+    for (from, ticks, files) in [(0, 12, vec![1, 2]), (12, 8, vec![3])] {
+        deliver(&sources, &cloud, &secrets, &files);
+        let (first, count) = (minute(from, 0), ticks.to_string());
+        let dev = Dev::start(&cloud, "cloudflare", &["--ticks", &count, "--from", &first], &secrets);
+        let lines = dev.finish(BOUND);
+        ticked += lines.iter().filter(|l| l["event"] == "settled").count();
+        reference(&sources, from, ticks, &laptop);
+    }
+    assert_eq!(ticked, 20);
+    let (here, there) = (here(&laptop), there(&cloud, &secrets));
+    assert!(here.keys().filter(|f| f.ends_with(".parquet")).count() >= 20 + 40 + 3, "{here:#?}");
+    assert_same(&here, &there);
+}
+
+#[test]
+fn kill_workerd_and_containers_at_random_and_nothing_is_lost_or_doubled() {
+    let kills = if std::env::var_os("HAKIRI_LONG").is_some() { 60 } else { 12 };
+    let sources = Sources::new(20, Duration::from_millis(250));
+    let (cloud, laptop) = (sources.project(), sources.project());
+    let secrets = sources.secrets();
+    let secrets: Vec<(&str, &str)> = secrets.iter().map(|(n, v)| (*n, v.as_str())).collect();
+    deliver(&sources, &cloud, &secrets, &[1, 2, 3]);
+    reference(&sources, 0, 20, &laptop);
+    let mut dev = Dev::start(&cloud, "cloudflare", &["--ticks", "20", "--from", FIRST], &secrets);
+    dev.wait_for("tick", BOUND);
+    let (mut done, mut seed) = (0, 7_u64);
+    let mut next = |n: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % n
+    };
+    while done < kills && dev.runs() {
+        std::thread::sleep(Duration::from_millis(300 + next(1_500)));
+        let last = |event: &str| dev.events(event).last().and_then(|l| l["pid"].as_i64());
+        match next(3) {
+            0 => last("workerd").into_iter().for_each(kill),
+            1 => last("started").into_iter().for_each(kill),
+            _ => last("workerd").into_iter().chain(last("started")).for_each(kill),
+        }
+        done += 1;
+    }
+    let exited = dev.events("exited").iter().filter(|l| l["signal"] == "SIGKILL").count();
+    let workerds = dev.events("workerd").len();
+    let lines = dev.finish(Duration::from_secs(540));
+    assert_eq!(lines.iter().filter(|l| l["event"] == "settled").count(), 20);
+    eprintln!("{done} kills: {exited} of containers at work, {} of workerd", workerds - 1);
+    assert!(workerds > 2, "workerd was hardly killed");
+    let (here, there) = (here(&laptop), there(&cloud, &secrets));
+    // Nothing that a laptop committed is missing or different; what is more are strays that no commit names.
+    assert_same(&here, &named(&there, &here));
+}
+
+/// What a source does before it answers well, by request of its first page.
+struct Script {
+    name: &'static str,
+    faults: &'static [(u16, Option<&'static str>)],
+}
+
+const SCRIPTS: [Script; 4] = [
+    Script { name: "no fault", faults: &[] },
+    Script { name: "rate limited", faults: &[(429, Some("1")), (429, Some("2"))] },
+    Script { name: "unavailable twice", faults: &[(503, None); 2] },
+    Script { name: "gone", faults: &[(404, None); 8] },
+];
+
+/// An API that follows a script, for one project alone.
+fn scripted(script: &Script) -> Api {
+    let (asked, faults) = (Arc::new(AtomicUsize::new(0)), script.faults);
+    let pages = api::paged(records(1), 50);
+    Api::start(move |request| match faults.get(asked.fetch_add(1, Ordering::SeqCst)) {
+        Some((status, after)) => {
+            let answer = Response::text(*status, "text/plain", "fault");
+            after.map_or(answer.clone(), |after| answer.header("retry-after", after))
+        }
+        None => pages(request),
+    })
+}
+
+/// The answers of each step's calls, in order, from log lines.
+fn traces<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<String, Vec<String>> {
+    let mut out: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for line in lines {
+        let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
+        let (Some(op), Some(next)) = (line["op"].as_str(), line["next"].as_str()) else { continue };
+        if op == "step" {
+            out.entry(format!("{} {}", line["run"], line["step_index"])).or_default().push(next.to_owned());
+        }
+    }
+    out
+}
+
+#[test]
+fn kill_nothing_and_faults_give_the_calls_of_the_orchestrator_in_process() {
+    for script in &SCRIPTS {
+        let manifest = |api: &Api| {
+            let text = api::manifest("${API_URL}", "");
+            let text = text.replace("id = \"api\"", "id = \"api\"\nschedule = \"every 1m\"\nsecrets = [\"API_URL\"]");
+            (Project::new(&text), api.url.clone())
+        };
+        let api = scripted(script);
+        let (laptop, url) = manifest(&api);
+        let mut command = laptop.command(&["--log-format", "json", "run", "--tick", FIRST]);
+        command.env("API_URL", url).env("HAKIRI_LOG", "warn,hakiri=info,hakiri_engine::ops=debug");
+        let ran = command.output().unwrap();
+        let log = String::from_utf8_lossy(&ran.stderr).into_owned();
+        let in_process = traces(log.lines());
+        assert_eq!(in_process.len(), 1, "{}: {log}", script.name);
+
+        let api = scripted(script);
+        let (cloud, url) = manifest(&api);
+        let dev = Dev::start(&cloud, "cloudflare", &["--ticks", "1", "--from", FIRST], &[("API_URL", &url)]);
+        let lines = dev.finish(BOUND);
+        let texts: Vec<&str> = lines.iter().filter_map(|l| l["text"].as_str()).collect();
+        assert_eq!(traces(texts.iter().copied()), in_process, "{}: {texts:#?}", script.name);
+    }
+}
