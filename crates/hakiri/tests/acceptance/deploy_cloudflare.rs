@@ -97,7 +97,7 @@ fn the_folder_is_the_same_bytes_wherever_the_project_lies_and_says_what_made_it(
 fn the_deployment_has_a_store_and_a_catalog_of_its_own() {
     let project = Project::new(SHOP);
     project.hakiri(&["deploy", "cloudflare"]).expect(0);
-    let expected = "/hakiri -C /project --memory 512MiB worker --listen 0.0.0.0:8080 --catalog http://catalog.hakiri \
+    let expected = "/hakiri -C /project --log-format json --memory 512MiB worker --listen 0.0.0.0:8080 --catalog http://catalog.hakiri \
                     --store s3://hakiri-test";
     assert_eq!(entrypoint(&project, DIR).join(" "), expected);
     let ts = text(&project, "deploy/cloudflare/src/project.ts");
@@ -130,7 +130,7 @@ fn an_environment_has_names_and_a_place_of_its_own() {
     assert_eq!(staging["workflows"][0]["name"], format!("{name}-run"));
     assert_eq!(staging["containers"][0]["name"], format!("{name}-runner"));
     let command = entrypoint(&project, "deploy/cloudflare-staging").join(" ");
-    assert!(command.contains(" --env staging --memory 2048MiB worker "), "{command}");
+    assert!(command.contains(" --env staging --log-format json --memory 2048MiB worker "), "{command}");
     // Both name one bucket; they may not name one place in it.
     assert!(command.ends_with(&format!(" --store s3://lake/{name}")), "{command}");
     assert!(entrypoint(&project, DIR).join(" ").ends_with(" --store s3://lake"));
@@ -168,6 +168,21 @@ fn what_the_platform_cannot_do_is_refused_before_anything_is_written() {
         let refused = project.hakiri(&["deploy", "cloudflare"]).expect(2);
         refused.says("HK1202").says(says).says("help:");
         assert!(!project.path().join("deploy").exists(), "{manifest}");
+    }
+}
+
+#[test]
+fn files_in_a_bucket_are_read_and_the_token_is_said_to_need_it() {
+    let files = |path: &str| {
+        format!(
+            "{SHOP}\n[[pipeline]]\nid = \"f\"\nsource = {{ connector = \"file\", config = {{ path = \"{path}\" }} }}\n"
+        )
+    };
+    let project = Project::new(&files("s3://acme-inbox/sales/*.csv"));
+    project.hakiri(&["deploy", "cloudflare"]).expect(0);
+    for path in ["deploy/cloudflare/README.md", "deploy/cloudflare/secrets.example"] {
+        let text = text(&project, path);
+        assert!(text.contains("objects of the bucket hakiri-test, and read acme-inbox of this account"), "{text}");
     }
 }
 
