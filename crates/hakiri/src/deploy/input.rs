@@ -58,6 +58,12 @@ pub(super) fn local_paths(pipeline: &PipelineSpec) -> Vec<&str> {
     all.into_iter().filter(|path| !path.starts_with("s3://")).collect()
 }
 
+/// The buckets that a pipeline reads files from, by name.
+pub(super) fn buckets(pipeline: &PipelineSpec) -> Vec<&str> {
+    let all = if pipeline.source.connector == "file" { paths(pipeline) } else { Vec::new() };
+    all.into_iter().filter_map(|path| path.strip_prefix("s3://")?.split('/').next()).collect()
+}
+
 /// Whether a pipeline reads files in a bucket.
 pub(super) fn reads_bucket(pipeline: &PipelineSpec) -> bool {
     pipeline.source.connector == "file" && paths(pipeline).iter().any(|path| path.starts_with("s3://"))

@@ -116,7 +116,7 @@ fn command_of(
             let mut reader = BufReader::new(stream);
             let mut line = Vec::new();
             while reader.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
-                let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                let text = plain(&String::from_utf8_lossy(&line));
                 line.clear();
                 if sender.send(text).is_err() {
                     break;
@@ -147,4 +147,38 @@ fn command_of(
     }
     let last: Vec<String> = last.into();
     Err(failed(format!("failed ({status}); its last lines:"), &last))
+}
+
+/// A line without colours and other signs to a terminal: they would stand between the words that are looked for, and a
+/// log is no place for them.
+fn plain(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    let mut chars = line.trim_end().chars();
+    while let Some(c) = chars.next() {
+        match c {
+            // ESC [ … up to a letter.
+            '\u{1b}' if chars.as_str().starts_with('[') => {
+                chars.next();
+                let _ = chars.find(|c| ('@'..='~').contains(c));
+            }
+            '\t' => out.push(c),
+            c if c.is_control() => {}
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_words_alone() {
+        assert_eq!(
+            plain("\u{1b}[31m\u{2718} \u{1b}[41;31m[\u{1b}[0mERROR]\u{1b}[0m no\tway\r\n"),
+            "\u{2718} [ERROR] no\tway"
+        );
+        assert_eq!(plain("a\u{7}b\u{1b}"), "ab");
+    }
 }

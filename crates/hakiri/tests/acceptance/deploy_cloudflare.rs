@@ -172,6 +172,21 @@ fn what_the_platform_cannot_do_is_refused_before_anything_is_written() {
 }
 
 #[test]
+fn files_in_a_bucket_are_read_and_the_token_is_said_to_need_it() {
+    let files = |path: &str| {
+        format!(
+            "{SHOP}\n[[pipeline]]\nid = \"f\"\nsource = {{ connector = \"file\", config = {{ path = \"{path}\" }} }}\n"
+        )
+    };
+    let project = Project::new(&files("s3://acme-inbox/sales/*.csv"));
+    project.hakiri(&["deploy", "cloudflare"]).expect(0);
+    for path in ["deploy/cloudflare/README.md", "deploy/cloudflare/secrets.example"] {
+        let text = text(&project, path);
+        assert!(text.contains("objects of the bucket hakiri-test, and read acme-inbox of this account"), "{text}");
+    }
+}
+
+#[test]
 fn no_value_of_a_secret_and_nothing_of_this_machine_is_in_the_folder() {
     let project = Project::new(SHOP);
     let here = project.path().to_string_lossy().into_owned();
@@ -441,6 +456,9 @@ fn the_generated_project_type_checks_and_bundles_offline() {
     ] {
         let project = Project::new(&manifest);
         project.hakiri(args).expect(0);
+        // Also what `destroy` deploys, before the packages are there, which would be asked instead of the stand-ins.
+        let destroy: Vec<&str> = ["destroy"].iter().chain(&args[1..]).chain(&["--yes"]).copied().collect();
+        Tools::new(&["npm", "wrangler"]).hakiri(&project, &destroy, &[]).expect(0);
         let dir = project.path().join(dir);
         std::os::unix::fs::symlink(&packages, dir.join("node_modules")).unwrap();
         let path = format!("{}:/usr/local/bin:/usr/bin:/bin", packages.join(".bin").display());
@@ -454,11 +472,14 @@ fn the_generated_project_type_checks_and_bundles_offline() {
             ran.stdout + &ran.stderr
         };
         run(&["tsc", "-p", "."]);
-        let said = run(&["wrangler", "deploy", "--dry-run", "--containers-rollout=none", "--outdir", "out"]);
-        for expected in ["env.CATALOG", "env.RUNNER", "env.RUN ", "--dry-run: exiting now"] {
-            assert!(said.contains(expected), "{expected} in\n{said}");
+        for config in ["wrangler.jsonc", "wrangler.asleep.jsonc"] {
+            let deploy = ["wrangler", "deploy", "--config", config, "--dry-run", "--containers-rollout=none"];
+            let said = run(&[&deploy[..], &["--outdir", "out"]].concat());
+            for expected in ["env.CATALOG", "env.RUNNER", "env.RUN ", "--dry-run: exiting now"] {
+                assert!(said.contains(expected), "{expected} in\n{said}");
+            }
+            assert!(!said.contains("WARNING"), "wrangler has something to say:\n{said}");
         }
-        assert!(!said.contains("WARNING"), "wrangler has something to say:\n{said}");
     }
 }
 

@@ -10,6 +10,8 @@ mod apply;
 mod cost;
 mod limits;
 
+use std::collections::BTreeSet;
+
 use hakiri_core::Result;
 use hakiri_core::spec::{CloudflareSpec, deploy_memory_mib};
 
@@ -18,7 +20,7 @@ use super::FORMAT;
 use super::capability::{Feature, Refusal, Support};
 use super::cost::Cost;
 use super::files::Files;
-use super::input::Input;
+use super::input::{Input, buckets};
 use super::progress::PROGRESS;
 use super::resources::Resource;
 use super::secrets::{self, Needed};
@@ -71,6 +73,8 @@ struct Settings {
     memory_mib: u64,
     /// What the pipelines need, by name.
     passed: Vec<Needed>,
+    /// The buckets that pipelines read files from, other than the store.
+    read: Vec<String>,
 }
 
 impl Settings {
@@ -80,7 +84,10 @@ impl Settings {
         let name = input.name(NAME_LIMIT);
         let size = Size::of(spec.instance_type.unwrap_or_default());
         let bucket = spec.bucket.clone().unwrap_or_else(|| name.clone());
+        let read = input.project.pipelines.iter().flat_map(buckets).filter(|read| *read != bucket).map(str::to_owned);
+        let read: BTreeSet<String> = read.collect();
         Self {
+            read: read.into_iter().collect(),
             store: match (&spec.bucket, &input.project.env) {
                 (Some(_), Some(_)) => format!("s3://{bucket}/{name}"),
                 _ => format!("s3://{bucket}"),
@@ -97,11 +104,20 @@ impl Settings {
         format!("{}-run", self.name)
     }
 
+    /// What the token for the buckets has to be allowed.
+    fn token(&self) -> String {
+        let read = match &self.read[..] {
+            [] => String::new(),
+            read => format!(", and read {} of this account, where files are read", read.join(" and ")),
+        };
+        format!("of an R2 API token that may read and write objects of the bucket {}{read}", self.bucket)
+    }
+
     /// Everything that `wrangler secret put` is run for.
     fn needed(&self) -> Vec<Needed> {
         let own = |name: &str, what: &str, optional| Needed { name: name.to_owned(), what: what.to_owned(), optional };
         let mut out = vec![
-            own(R2[0], "of an R2 API token that may read and write objects of the bucket", false),
+            own(R2[0], &self.token(), false),
             own(R2[1], "of the same token", false),
             own(R2[2], "https://ACCOUNT.r2.cloudflarestorage.com, with the id of the account", false),
         ];
@@ -172,10 +188,12 @@ impl Target for Cloudflare {
             Feature::ByHand => Support::With("Nothing wakes them there."),
             Feature::LocalFiles => Support::No {
                 why: "a container has no files of this machine",
-                instead: "serve the files where HTTP reaches them, or use `hakiri deploy systemd` or `compose` where \
-                          they lie",
+                instead: "put the files into an R2 bucket and write path = \"s3://bucket/…\", or use `hakiri deploy \
+                          systemd` or `compose` where they lie",
             },
-            Feature::NetworkSources => Support::With("Over the internet; addresses of a private network are refused."),
+            Feature::NetworkSources => Support::With(
+                "Over the internet; addresses of a private network are refused. Files in buckets are those of R2.",
+            ),
             Feature::SqliteCatalog | Feature::PostgresCatalog => Support::With(OWN_CATALOG),
             Feature::FolderStore | Feature::BucketStore => Support::With(OWN_STORE),
             Feature::Transforms | Feature::Secrets | Feature::Notify | Feature::Environments | Feature::Renames => {
