@@ -75,6 +75,9 @@ pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|v| !v.is_empty())
 }
 
+/// The variable with the token that the public door of a deployed catalog asks for, and that opens it there.
+pub const CATALOG_TOKEN: &str = "HAKIRI_CATALOG_TOKEN";
+
 /// The folder the command was started in.
 ///
 /// # Errors

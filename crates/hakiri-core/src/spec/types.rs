@@ -78,7 +78,8 @@ pub struct CatalogSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// For several servers: a PostgreSQL database, `postgres://user:${NAME}@host/database`. A `${NAME}` needs no further
-    /// declaration; its value comes from the environment or `.env`.
+    /// declaration; its value comes from the environment or `.env`. Or the catalog of a deployment on Cloudflare,
+    /// `https://HOST/catalog`, whose token is taken from `HAKIRI_CATALOG_TOKEN`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::lines::{Line, lines};
 use super::packages::Packages;
-use crate::environment;
+use crate::environment::{self, CATALOG_TOKEN};
 use crate::printer::Printer;
 
 /// The runner's scripts, by name; the first is the one to start.
@@ -63,9 +63,14 @@ pub fn run(printer: &Printer, options: &Options, package_json: &str) -> Result<(
         let path = options.work_dir.join(name);
         std::fs::write(&path, text).map_err(|e| io(&path, e))?;
     }
-    let door = environment::new_id()?;
+    // The public door is closed unless the page needs it, or whoever runs this has a token for it.
+    let door = match environment::variable(CATALOG_TOKEN) {
+        None if options.page.is_some() => Some(environment::new_id()?),
+        own => own,
+    };
     let config = options.work_dir.join("dev.json");
-    write_private(&config, &configuration(options, &packages, &door)?.to_string()).map_err(|e| io(&config, e))?;
+    write_private(&config, &configuration(options, &packages, door.as_deref())?.to_string())
+        .map_err(|e| io(&config, e))?;
     let mut command = packages.script(&script);
     command.arg(&config).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let started = command.spawn().map_err(|e| ended(format!("node cannot be started: {e}")))?;
@@ -79,7 +84,7 @@ pub fn run(printer: &Printer, options: &Options, package_json: &str) -> Result<(
         for line in lines(stdout, "node") {
             show(printer, &line);
             match line.event.as_deref() {
-                Some("ready") => parts.page = page(printer, options, &line, &door)?,
+                Some("ready") => parts.page = page(printer, options, &line, door.as_deref())?,
                 Some("done") => done = true,
                 _ => {}
             }
@@ -93,11 +98,11 @@ pub fn run(printer: &Printer, options: &Options, package_json: &str) -> Result<(
 }
 
 /// What the runner reads.
-fn configuration(options: &Options, packages: &Packages, door: &str) -> Result<Value> {
+fn configuration(options: &Options, packages: &Packages, door: Option<&str>) -> Result<Value> {
     let binary = std::env::current_exe().map_err(|e| ended(format!("this binary cannot be found: {e}")))?;
     let mut secrets: serde_json::Map<String, Value> =
         options.secrets.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
-    secrets.insert("HAKIRI_CATALOG_TOKEN".to_owned(), door.into());
+    secrets.extend(door.map(|door| (CATALOG_TOKEN.to_owned(), door.into())));
     // What a developer sets to watch or to hurry the processes reaches those of the containers too.
     let passed =
         ["HAKIRI_LOG"].iter().filter_map(|name| Some(((*name).to_owned(), environment::variable(name)?.into())));
@@ -119,14 +124,14 @@ fn configuration(options: &Options, packages: &Packages, door: &str) -> Result<V
 }
 
 /// The status page: this binary as a worker that nobody asks for anything, on the catalog's public door.
-fn page(printer: &Printer, options: &Options, ready: &Line, door: &str) -> Result<Option<Child>> {
-    let Some(listen) = options.page else { return Ok(None) };
+fn page(printer: &Printer, options: &Options, ready: &Line, door: Option<&str>) -> Result<Option<Child>> {
+    let (Some(listen), Some(door)) = (options.page, door) else { return Ok(None) };
     let (Some(url), Some(s3)) = (ready.text_of("url"), ready.text_of("s3")) else {
         return Err(ended("the platform did not say where it is".to_owned()));
     };
     let binary = std::env::current_exe().map_err(|e| ended(e.to_string()))?;
     let mut command = Command::new(binary);
-    command.args(&options.project).args(["--quiet", "worker"]).args(["--listen", &listen.to_string()]);
+    command.args(&options.project).arg("worker").args(["--listen", &listen.to_string()]);
     command.args(["--catalog", &format!("{}/catalog", url.trim_end_matches('/'))]);
     command.args(["--store", &options.store]);
     command
@@ -134,12 +139,27 @@ fn page(printer: &Printer, options: &Options, ready: &Line, door: &str) -> Resul
         .env("AWS_ACCESS_KEY_ID", "local")
         .env("AWS_SECRET_ACCESS_KEY", "localsecret")
         .env("AWS_REGION", "auto")
-        .env("HAKIRI_CATALOG_TOKEN", door)
+        .env(CATALOG_TOKEN, door)
         .env_remove("HAKIRI_TOKEN")
         .stdin(Stdio::null())
-        .stdout(Stdio::null());
-    let child = command.spawn().map_err(|e| ended(e.to_string()))?;
-    printer.note(&format!("the status page is on http://{listen}/"));
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|e| ended(e.to_string()))?;
+    if let Some(stderr) = child.stderr.take() {
+        let printer = printer.clone();
+        std::thread::spawn(move || {
+            for mut line in lines(stderr, "page") {
+                let told =
+                    line.text.split_once("working on http://").map(|(_, rest)| rest.trim_end_matches('/').to_owned());
+                if let Some(address) = told {
+                    line.text = format!("the status page is on http://{address}/");
+                    line.event = Some("page".to_owned());
+                    line.more.insert("address".to_owned(), address.into());
+                }
+                show(&printer, &line);
+            }
+        });
+    }
     Ok(Some(child))
 }
 

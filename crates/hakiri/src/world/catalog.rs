@@ -18,9 +18,6 @@ use super::{Access, make_dir};
 use crate::environment;
 use hakiri_core::secret::Secret;
 
-/// The variable with the token that the door of a deployment asks for.
-const CATALOG_TOKEN: &str = "HAKIRI_CATALOG_TOKEN";
-
 /// Where a project's catalog is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
@@ -133,7 +130,7 @@ async fn open_database(
 
 /// The catalog of a deployment, over HTTP. It is one project's, so that nothing needs to be named.
 async fn open_door(url: &str, access: Access, clock: &Arc<dyn Clock>) -> Result<(Arc<dyn Catalog>, bool)> {
-    let token = environment::variable(CATALOG_TOKEN).map(Secret::new);
+    let token = environment::variable(environment::CATALOG_TOKEN).map(Secret::new);
     let fresh = match hakiri_catalog::http::open_reader(url, token.clone()).await {
         Ok(catalog) if access == Access::Read => return Ok((Arc::new(catalog), false)),
         Ok(_) => false,

@@ -281,3 +281,120 @@ fn kill_nothing_and_faults_give_the_calls_of_the_orchestrator_in_process() {
         assert_eq!(traces(texts.iter().copied()), in_process, "{}: {texts:#?}", script.name);
     }
 }
+
+/// An API that answers only while it is let, and counts the first pages that were asked for.
+fn held() -> (Api, Arc<AtomicUsize>) {
+    let open = Arc::new(AtomicUsize::new(0));
+    let (let_through, pages) = (open.clone(), api::paged(records(3), 50));
+    let api = Api::start(move |request| {
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        while let_through.load(Ordering::SeqCst) == 0 && std::time::Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        pages(request)
+    });
+    (api, open)
+}
+
+fn one_pipeline(id: &str) -> String {
+    let text = api::manifest("${API_URL}", "");
+    text.replace("id = \"api\"", &format!("id = \"{id}\"\nschedule = \"every 1m\"\nsecrets = [\"API_URL\"]"))
+}
+
+/// Worker and image change one after the other, in either order, while a run is under way.
+#[test]
+fn kill_nothing_and_worker_and_image_are_upgraded_in_either_order_with_a_run_in_flight() {
+    for worker_first in [true, false] {
+        let (api, open) = held();
+        let secrets = [("API_URL", api.url.as_str())];
+        let project = Project::new(&one_pipeline("old"));
+        project.hakiri(&["deploy", "cloudflare"]).expect(0);
+        let generated = |path: &str| project.path().join("deploy/cloudflare").join(path);
+        let read = |path: &str| std::fs::read(generated(path)).unwrap();
+        let parts = ["src/project.ts", "project/hakiri.toml"];
+        let before = parts.map(|path| (path, read(path)));
+
+        // The first tick's step is under way when everything ends: a deployment restarts what it replaces.
+        let dev = Dev::start(&project, "cloudflare", &["--ticks", "1", "--from", &minute(0, 0)], &secrets);
+        crate::support::server::wait_for("the source to be asked", BOUND, || (api.count() > 0).then_some(()));
+        drop(dev);
+        open.store(1, Ordering::SeqCst);
+
+        // The new manifest has one pipeline more. One part of the deployment is still of the old one.
+        project.manifest(&format!("{}{}", one_pipeline("old"), one_pipeline("new")));
+        project.hakiri(&["deploy", "cloudflare"]).expect(0);
+        let after = parts.map(|path| (path, read(path)));
+        let late = usize::from(worker_first);
+        std::fs::write(generated(before[late].0), &before[late].1).unwrap();
+        let dev = Dev::start(&project, "cloudflare", &["--ticks", "2", "--from", &minute(0, 0)], &secrets);
+        let lines = dev.finish(BOUND);
+        let committed = |lines: &[Value], pipeline: &str| {
+            let text = format!("\"pipeline\":\"{pipeline}\"");
+            let of = |l: &&Value| {
+                let line = l["text"].as_str().unwrap_or_default();
+                line.contains("run committed") && line.contains(&text)
+            };
+            lines.iter().filter(of).count()
+        };
+        assert_eq!(committed(&lines, "old"), 2, "worker first: {worker_first}\n{lines:#?}");
+        assert_eq!(committed(&lines, "new"), 0, "half of a deployment knows of it: {lines:#?}");
+
+        // Then the other part follows.
+        std::fs::write(generated(after[late].0), &after[late].1).unwrap();
+        let dev = Dev::start(&project, "cloudflare", &["--ticks", "2", "--from", &minute(4, 0)], &secrets);
+        let lines = dev.finish(BOUND);
+        assert!(committed(&lines, "old") >= 2 && committed(&lines, "new") >= 2, "{worker_first}: {lines:#?}");
+    }
+}
+
+/// The door to the catalog: closed without a token, and then open to whoever has it, as `runs` and `query` of a laptop.
+#[test]
+fn kill_nothing_and_the_public_door_opens_to_its_token_alone() {
+    let api = Api::start(api::paged(records(1), 50));
+    let project = Project::new(&one_pipeline("api"));
+    let secrets = [("API_URL", api.url.as_str())];
+    Dev::start(&project, "cloudflare", &["--ticks", "2", "--from", FIRST], &secrets).finish(BOUND);
+    let info = |dev: &mut Dev, token: Option<&str>| {
+        let url = dev.wait_for("ready", BOUND)["url"].as_str().unwrap().trim_start_matches("http://").to_owned();
+        let bearer = token.map(|token| format!("Bearer {token}"));
+        let mut headers = vec![("hakiri-catalog", "1"), ("content-type", "application/json")];
+        headers.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
+        crate::support::server::send(&url, "POST", "/catalog/v1/info", &headers, "{\"new_id\":null}").0
+    };
+    let mut closed = Dev::start(&project, "cloudflare", &["--ticks", "0"], &secrets);
+    assert_eq!((info(&mut closed, None), info(&mut closed, Some("a-token-of-the-test"))), (404, 404));
+    drop(closed);
+
+    let token = "a-token-of-the-test-0123";
+    let mut open = Dev::start(
+        &project,
+        "cloudflare",
+        &["--ticks", "0", "--page", "127.0.0.1:0"],
+        &[secrets[0], ("HAKIRI_CATALOG_TOKEN", token)],
+    );
+    assert_eq!((info(&mut open, None), info(&mut open, Some("wrong-token-0123456"))), (401, 401));
+    assert_eq!(info(&mut open, Some(token)), 200);
+    let ready = open.wait_for("ready", BOUND);
+    let (url, s3) = (ready["url"].as_str().unwrap(), ready["s3"].as_str().unwrap());
+    project.manifest(&format!(
+        "{}\n[env.cloud.catalog]\nurl = \"{url}/catalog\"\n[env.cloud.context]\npath = \"s3://hakiri-test\"\nendpoint = \"{s3}\"\nregion = \"auto\"\n",
+        one_pipeline("api")
+    ));
+    let there = |args: &[&str]| -> crate::support::Ran {
+        let mut command = project.command(args);
+        command.env("HAKIRI_CATALOG_TOKEN", token).envs([secrets[0]]);
+        command.env("AWS_ACCESS_KEY_ID", "local").env("AWS_SECRET_ACCESS_KEY", "localsecret");
+        command.output().unwrap().into()
+    };
+    let runs = there(&["--env", "cloud", "runs", "--json"]).expect(0).json();
+    assert_eq!(runs["runs"].as_array().unwrap().len(), 2, "{runs}");
+    let sql = "select count(*) n from api_items";
+    assert_eq!(there(&["--env", "cloud", "query", "--format", "json", sql]).expect(0).json(), json!([{ "n": 7 }]));
+    // The page is that of the same catalog.
+    let said = open.wait_for("page", BOUND);
+    let (status, body) = {
+        let (status, _, body) = crate::support::server::request(said["address"].as_str().unwrap(), "GET", "/", &[]);
+        (status, body)
+    };
+    assert!(status == 200 && body.contains("api") && body.contains("2026-11-27"), "{status}: {body}");
+}

@@ -27,6 +27,7 @@ use super::secrets::{self, Needed};
 use super::steps::{Here, Removal};
 use super::target::{self, Local, Target};
 use super::template::{Values, shell};
+use crate::environment::CATALOG_TOKEN;
 
 /// The longest name: with `-runner` it is still one that every part of the platform takes.
 const NAME_LIMIT: usize = 56;
@@ -36,8 +37,6 @@ const PROJECT: &str = "/project";
 const SLEEP_AFTER: &str = "2m";
 /// What the container needs for the bucket.
 const R2: [&str; 3] = ["R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_ENDPOINT"];
-/// Opens the public door to the catalog.
-const CATALOG_TOKEN: &str = "HAKIRI_CATALOG_TOKEN";
 /// What the Worker wakes itself by.
 const TRIGGER: &str = "* * * * *";
 
