@@ -135,6 +135,11 @@ pub enum AfterCommit {
         /// What the run did.
         report: RunReport,
     },
+    /// The commit of many steps is still under way: call it again after this long.
+    Wait {
+        /// Seconds.
+        seconds: u64,
+    },
 }
 
 /// `next` with what counts of it, for logs: traces of all orchestrators are compared by it (E6).
@@ -165,6 +170,7 @@ impl fmt::Display for AfterCommit {
         match self {
             Self::Begin { .. } => f.write_str("begin"),
             Self::Nothing { .. } => f.write_str("nothing"),
+            Self::Wait { seconds } => write!(f, "wait {seconds}"),
         }
     }
 }

@@ -71,13 +71,20 @@ async fn go(engine: &Engine, request: &BeginRequest, patient: bool) -> Result<Dr
             }
         };
         let commit = CommitRequest { pipeline: request.pipeline.clone(), run: run.clone(), epoch };
-        match engine.commit(&commit).await {
-            Ok(AfterCommit::Begin { report }) => reports.push(report),
-            Ok(AfterCommit::Nothing { report }) => {
-                reports.push(report);
-                return Ok(Driven { reports, held: None });
+        loop {
+            match engine.commit(&commit).await {
+                Ok(AfterCommit::Begin { report }) => reports.push(report),
+                Ok(AfterCommit::Nothing { report }) => {
+                    reports.push(report);
+                    return Ok(Driven { reports, held: None });
+                }
+                Ok(AfterCommit::Wait { seconds }) => {
+                    wait(engine, seconds).await?;
+                    continue;
+                }
+                Err(e) => return Err(of_cancelled(engine, &request.pipeline, &run, e).await),
             }
-            Err(e) => return Err(of_cancelled(engine, &request.pipeline, &run, e).await),
+            break;
         }
     }
     Ok(Driven { reports, held: None })
@@ -112,7 +119,9 @@ async fn all_steps(
                 engine.cancel.cancel();
             }
         }
-        start(&mut running);
+        if first_error.is_none() {
+            start(&mut running);
+        }
     }
     first_error.map_or(Ok(all), Err)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::{FutureExt as _, StreamExt as _, stream};
 use hakiri_core::canonical::to_canonical_json;
 use hakiri_core::catalog::{
     Commit, Kind, PageRequest, Record, RunReport, RunStatus, TableCommit, TableHead, TableReport, next_schema_version,
@@ -13,7 +14,7 @@ use hakiri_core::hash::Hash;
 use hakiri_core::id::TableName;
 use hakiri_core::manifest::{CursorRange, FORMAT, FileRef, Part, Subject, TableManifest};
 use hakiri_core::ops::{AfterCommit, CommitRequest};
-use hakiri_core::plan::{Plan, PlannedTable};
+use hakiri_core::plan::{Plan, PlannedStep, PlannedTable};
 use hakiri_core::schema::{Schema, SchemaVersion, join_schemas};
 use hakiri_core::step::{StepResult, StepStatus, TableResult};
 use hakiri_core::{Error, Result, layout};
@@ -24,6 +25,8 @@ use crate::Engine;
 
 /// An opaque cursor above this many bytes lies in the store, so that the head stays small (C10).
 const MAX_INLINE_CURSOR: usize = 4 * 1024;
+/// How many results of steps are read at once: a run may have thousands, and each takes two round trips.
+const AT_ONCE: usize = 16;
 
 /// What the steps of a run gave for one table.
 #[derive(Debug, Default)]
@@ -125,44 +128,45 @@ impl Engine {
         Ok(())
     }
 
-    /// The results of all steps, by table.
+    /// The results of all steps, by table and in the order of the steps.
     async fn gather(&self, plan: &Plan) -> Result<BTreeMap<TableName, Gathered>> {
         let mut tables: BTreeMap<TableName, Gathered> = BTreeMap::new();
+        let waiting: Vec<_> = plan.steps.iter().map(|step| self.ended(plan, step).boxed()).collect();
+        let mut ended = stream::iter(waiting).buffered(AT_ONCE);
         for step in &plan.steps {
-            match load_step(&*self.catalog, plan, step.index).await?.status {
-                StepStatus::Done { result } => {
-                    let bytes = match self.store.get_verified(&result).await {
-                        Ok(bytes) => bytes,
-                        // The step cannot be done again (C6): the next run reads its tables again.
-                        Err(e) if matches!(e.code(), Code::StoreMissing | Code::StoreDamaged) => {
-                            for table in &step.tables {
-                                let of_table = tables.entry(table.table.clone()).or_default();
-                                of_table.failure.get_or_insert_with(|| e.to_failure());
-                            }
-                            continue;
-                        }
-                        Err(e) => return Err(e),
-                    };
-                    let result: StepResult = serde_json::from_slice(&bytes)
-                        .map_err(|e| Error::new(Code::StoreDamaged, format!("{}: {e}", result.path)))?;
+            let Some(outcome) = ended.next().await else { break };
+            match outcome? {
+                Ok(result) => {
                     for table in result.tables {
                         tables.entry(table.table.clone()).or_default().results.push(table);
                     }
                 }
-                StepStatus::Failed { failure } => {
+                Err(failure) => {
                     for table in &step.tables {
                         tables.entry(table.table.clone()).or_default().failure.get_or_insert_with(|| failure.clone());
                     }
                 }
-                StepStatus::Pending { .. } | StepStatus::Claimed { .. } => {
-                    return Err(Error::new(
-                        Code::CatalogConflict,
-                        format!("step {} of {} has not ended", step.index, plan.run),
-                    ));
-                }
             }
         }
         Ok(tables)
+    }
+
+    /// What a step came to. `Err` inside is the step's failure, outside the operation's.
+    async fn ended(&self, plan: &Plan, step: &PlannedStep) -> Result<Result<StepResult, Failure>> {
+        match load_step(&*self.catalog, plan, step.index).await?.status {
+            StepStatus::Done { result } => match self.store.get_verified(&result).await {
+                Ok(bytes) => serde_json::from_slice(&bytes)
+                    .map(Ok)
+                    .map_err(|e| Error::new(Code::StoreDamaged, format!("{}: {e}", result.path))),
+                // The step cannot be done again (C6): the next run reads its tables again.
+                Err(e) if matches!(e.code(), Code::StoreMissing | Code::StoreDamaged) => Ok(Err(e.to_failure())),
+                Err(e) => Err(e),
+            },
+            StepStatus::Failed { failure } => Ok(Err(failure)),
+            StepStatus::Pending { .. } | StepStatus::Claimed { .. } => {
+                Err(Error::new(Code::CatalogConflict, format!("step {} of {} has not ended", step.index, plan.run)))
+            }
+        }
     }
 
     /// The manifest and the new head of one table. `Err` inside is a failure of the table, outside one of the operation.

@@ -96,16 +96,26 @@ impl Subject<'_> {
         Some(self.event(NotifyEvent::Late, &tick.to_string(), now, data))
     }
 
-    /// The event of runs that cannot even be planned, since an instant.
-    pub fn of_trouble(&self, failure: &Failure, since: Instant) -> Event {
+    /// The event that no run can even be planned: for the tick that is due, which every process that tries knows, so that
+    /// its id is the same in all of them.
+    pub fn of_trouble(&self, failure: &Failure, tick: Instant, since: Instant) -> Event {
         let data = json!({ "planned": false, "error": failure });
-        self.event(NotifyEvent::Failed, &format!("plan@{since}"), since, data)
+        self.event(NotifyEvent::Failed, &unplanned(tick), since, data)
     }
 
-    /// The event that runs can be planned again.
-    pub fn of_end_of_trouble(&self, since: Instant, now: Instant) -> Event {
-        self.event(NotifyEvent::Recovered, &format!("plan@{since}"), now, json!({ "planned": true, "since": since }))
+    /// The event that the run of that tick could be planned after all.
+    pub fn of_end_of_trouble(&self, tick: Instant, now: Instant) -> Event {
+        self.event(NotifyEvent::Recovered, &unplanned(tick), now, json!({ "planned": true, "tick": tick }))
     }
+
+    /// The id that the event of a tick without a plan has, or would have.
+    pub fn id_of_trouble(&self, tick: Instant) -> String {
+        self.event(NotifyEvent::Failed, &unplanned(tick), tick, Value::Null).id
+    }
+}
+
+fn unplanned(tick: Instant) -> String {
+    format!("plan@{tick}")
 }
 
 /// As the manifest spells it.

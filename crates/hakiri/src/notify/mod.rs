@@ -26,7 +26,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use self::events::{Event, Subject, kind_name};
-use crate::serve::live::{Live, Trouble};
+use crate::serve::live::Live;
 use crate::status::decide::overdue;
 
 /// How many of a pipeline's runs are looked at.
@@ -59,8 +59,8 @@ pub struct Notifier {
     live: Arc<Live>,
     poster: Option<(bool, Poster)>,
     attempts: BTreeMap<String, Attempt>,
-    /// Pipelines that could not be planned, as people were told.
-    troubled: BTreeMap<PipelineId, Trouble>,
+    /// Pipelines that could not be planned, of which people were told, and for which tick.
+    troubled: BTreeMap<PipelineId, Instant>,
     /// Events of those, which no catalog can give again, until they are delivered or given up.
     pending: Vec<(PipelineId, Event)>,
 }
@@ -74,7 +74,12 @@ impl Notifier {
     /// For a process that ends by itself, such as `hakiri run`: looks, and tries what was not taken a few times more. What
     /// is still left then is sent by whoever looks next.
     pub async fn at_once(engine: Engine, pipelines: &[PipelineId]) {
-        let mut notifier = Self::new(Arc::new(Live::new(engine)));
+        Self::of_process(Arc::new(Live::new(engine)), pipelines).await;
+    }
+
+    /// As [`at_once`](Self::at_once), for a process that knows of runs which could not be planned.
+    pub async fn of_process(live: Arc<Live>, pipelines: &[PipelineId]) {
+        let mut notifier = Self::new(live);
         for _ in 0..HASTY_ATTEMPTS {
             notifier.look(pipelines).await;
             let clock = &notifier.live.engine().clock;
@@ -123,7 +128,8 @@ impl Notifier {
         let first = reports.iter().find(|r| r.status == RunStatus::Running).map(|r| r.tick);
         let overdue = overdue(schedule.as_ref(), head.last_tick, first, now, allowed);
         events.extend(subject.of_lateness(&head, overdue, now));
-        self.heed_trouble(subject, now);
+        self.heed_trouble(subject, overdue.since, now);
+        events.extend(self.end_of_trouble(engine, subject, &reports).await?);
         events.extend(self.pending.iter().filter(|(of, _)| of == pipeline).map(|(_, event)| event.clone()));
         let wanted = |event: &Event| notify.events.as_ref().is_none_or(|kinds| kinds.contains(&event.kind));
         for event in events.into_iter().filter(wanted) {
@@ -136,23 +142,38 @@ impl Notifier {
         Ok(())
     }
 
-    /// Runs that cannot even be planned are in no report.
-    fn heed_trouble(&mut self, subject: Subject<'_>, now: Instant) {
+    /// Runs that cannot even be planned are in no report. `due` is the tick that waits for its plan; a pipeline that never
+    /// ran has none yet, and then this process alone knows of it.
+    fn heed_trouble(&mut self, subject: Subject<'_>, due: Option<Instant>, now: Instant) {
         let pipeline = subject.pipeline;
         match (self.live.pipeline(pipeline).trouble, self.troubled.get(pipeline)) {
             (Some(trouble), None) => {
                 let passing = trouble.failure.kind == hakiri_core::error::Kind::Transient;
                 if !passing || trouble.times >= PATIENCE {
-                    self.pending.push((pipeline.clone(), subject.of_trouble(&trouble.failure, trouble.since)));
-                    self.troubled.insert(pipeline.clone(), trouble);
+                    let tick = due.unwrap_or(trouble.since);
+                    self.pending.push((pipeline.clone(), subject.of_trouble(&trouble.failure, tick, trouble.since)));
+                    self.troubled.insert(pipeline.clone(), tick);
                 }
             }
-            (None, Some(told)) => {
-                self.pending.push((pipeline.clone(), subject.of_end_of_trouble(told.since, now)));
+            (None, Some(tick)) => {
+                self.pending.push((pipeline.clone(), subject.of_end_of_trouble(*tick, now)));
                 self.troubled.remove(pipeline);
             }
             (Some(_), Some(_)) | (None, None) => {}
         }
+    }
+
+    /// Whether the last run is that of a tick of which another process said that it could not be planned.
+    async fn end_of_trouble(
+        &self,
+        engine: &Engine,
+        subject: Subject<'_>,
+        reports: &[RunReport],
+    ) -> Result<Option<Event>> {
+        let Some(last) = reports.iter().rev().find(|r| r.status != RunStatus::Running) else { return Ok(None) };
+        let told = Key::setting(&format!("notified/{}", subject.id_of_trouble(last.tick)));
+        let at = last.ended.unwrap_or(last.started);
+        Ok(engine.catalog.get(&told).await?.map(|_| subject.of_end_of_trouble(last.tick, at)))
     }
 
     /// Sends an event unless it was delivered, or is to be tried again only later.

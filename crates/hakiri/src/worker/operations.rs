@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hakiri_core::codes::Code;
+use hakiri_core::error::Kind;
 use hakiri_core::id::PipelineId;
 use hakiri_core::ops::{AfterBegin, AfterCommit, AfterStep, BeginRequest, CommitRequest, StepRequest};
 use hakiri_core::{Error, Result};
@@ -18,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::logging;
 use crate::notify::Notifier;
-use crate::serve::live::Live;
+use crate::serve::live::{Live, Trouble};
 
 /// How long a request waits for its operation, below what the guard allows a request.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -66,16 +67,15 @@ impl Operations {
         Ok(self.once(&key, &pipeline, work).await?.unwrap_or(AfterStep::Again))
     }
 
-    /// `commit`.
+    /// `commit`; `wait` while it is still at it.
     ///
     /// # Errors
-    /// Those of [`Engine::commit`]; `HK0003` once the process is to end; `HK0201` while it is still at it.
+    /// Those of [`Engine::commit`]; `HK0003` once the process is to end.
     pub async fn commit(self: &Arc<Self>, request: CommitRequest) -> Result<AfterCommit> {
         let key = format!("commit {} {}", request.run, request.epoch);
         let pipeline = request.pipeline.clone();
         let work = move |engine: Engine| async move { engine.commit(&request).await };
-        let answer = self.once(&key, &pipeline, work).await?;
-        answer.ok_or_else(|| Error::new(Code::CatalogUnavailable, "the commit is still under way"))
+        Ok(self.once(&key, &pipeline, work).await?.unwrap_or(AfterCommit::Wait { seconds: 1 }))
     }
 
     /// Until nothing is under way.
@@ -141,17 +141,33 @@ impl Operations {
             let outcome = work.await.and_then(|answer| {
                 serde_json::to_value(answer).map_err(|e| Error::new(Code::Internal, format!("an answer: {e}")))
             });
-            if let Err(e) = &outcome {
-                logging::events::failed(&pipeline, e);
-            }
+            operations.heed(&key, &pipeline, &outcome);
             let told = outcome.is_err() || key.contains(" commit ");
             sender.send_replace(Some(outcome));
             // Who waits has the answer; the webhook hears of what the run came to. It is part of what is under way, so that
             // the process does not end before.
             if told {
-                Notifier::at_once((*operations.live.engine()).clone(), std::slice::from_ref(&pipeline)).await;
+                Notifier::of_process(operations.live.clone(), std::slice::from_ref(&pipeline)).await;
             }
         });
+    }
+
+    /// What an outcome tells of its pipeline: a run that cannot be planned is in no report, and the webhook hears of it.
+    fn heed(&self, key: &str, pipeline: &PipelineId, outcome: &Result<Value>) {
+        match outcome {
+            Ok(_) if key.contains(" begin ") => self.live.note(pipeline, |p| p.trouble = None),
+            // Another worker has the run, or this one is ending: nothing is wrong.
+            Err(e) if e.code() == Code::CatalogFenced || e.kind() == Kind::Interrupted => {}
+            Err(e) => {
+                logging::events::failed(pipeline, e);
+                let now = self.live.engine().clock.now();
+                self.live.note(pipeline, |p| {
+                    let (since, times) = p.trouble.as_ref().map_or((now, 0), |t| (t.since, t.times));
+                    p.trouble = Some(Trouble { failure: e.to_failure(), since, times: times + 1 });
+                });
+            }
+            Ok(_) => {}
+        }
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, watch::Receiver<Outcome>>> {

@@ -184,3 +184,39 @@ fn a_run_that_is_told_to_wait_keeps_its_lease_until_after_it() {
     let left = expires.millis() / 1000 - i64::try_from(now.as_secs()).unwrap();
     assert!((500..=525).contains(&left), "{left} s are left of {head}");
 }
+
+#[test]
+fn the_webhook_hears_once_of_runs_that_cannot_begin_and_that_they_can_again() {
+    let (hook, api) = (Api::start(|_| Response::text(200, "text/plain", "")), Api::start(api::paged(Vec::new(), 10)));
+    let notify =
+        format!("[notify]\nwebhook = \"{}\"\nallow_private = true\nevents = [\"failed\", \"recovered\"]\n", hook.url);
+    let pipeline = api::manifest("${API_URL}", "")
+        .replace("id = \"api\"", "id = \"api\"\nschedule = \"every 1m\"\nsecrets = [\"API_URL\"]");
+    let project = Project::new(&format!("{notify}{pipeline}"));
+    let begin = |minute: u32| json!({ "pipeline": "api", "wake": format!("2026-11-28T09:{minute:02}:00Z") });
+    let start = |url: Option<&str>| {
+        let mut command = project.command(&["worker", "--listen", "127.0.0.1:0"]);
+        command.envs(url.map(|url| ("API_URL", url)));
+        Server::spawn(command)
+    };
+    let told = || hook.log.lock().unwrap().iter().map(|r| r.body.clone()).collect::<Vec<_>>();
+    let first = start(Some(&api.url));
+    drive(&first.address, "api", "2026-11-28T09:00:00Z");
+    drop(first);
+    // Each container is a new process, and each fails at the same tick.
+    for _ in 0..2 {
+        let worker = start(None);
+        for _ in 0..2 {
+            let (status, answer) = call(&worker.address, "begin", &begin(1));
+            assert_eq!((status, &answer["error"]["code"]), (422, &json!("HK0112")));
+        }
+        worker.terminate(Duration::from_secs(20));
+    }
+    assert_eq!(told().len(), 1, "{:?}", told());
+    assert!(told()[0].contains("\"type\":\"failed\"") && told()[0].contains("HK0112"), "{:?}", told());
+    let worker = start(Some(&api.url));
+    drive(&worker.address, "api", "2026-11-28T09:01:00Z");
+    worker.terminate(Duration::from_secs(20));
+    assert_eq!(told().len(), 2, "{:?}", told());
+    assert!(told()[1].contains("\"type\":\"recovered\""), "{:?}", told());
+}
