@@ -159,6 +159,26 @@ fn named(files: &BTreeMap<String, String>, by: &BTreeMap<String, String>) -> BTr
     files.iter().filter(|(f, _)| by.contains_key(*f)).map(|(f, h)| (f.clone(), h.clone())).collect()
 }
 
+/// Every container that was started ended by itself within seconds of having nothing to do: what a container is not told,
+/// it is billed for.
+#[track_caller]
+fn ended_soon(lines: &[Value]) {
+    let with = |event: &'static str| lines.iter().filter(move |l| l["event"] == event);
+    assert!(with("started").count() >= 3);
+    for started in with("started") {
+        let exited = with("exited").find(|l| l["pid"] == started["pid"]);
+        let exited = exited.unwrap_or_else(|| panic!("{started} never ended"));
+        assert_eq!((exited["code"].as_i64(), &exited["signal"]), (Some(0), &Value::Null), "{exited}");
+        let name = started["name"].as_str().unwrap();
+        let said = format!("{name}: begin → nothing");
+        let (began, ended) = (started["at"].as_i64().unwrap(), exited["at"].as_i64().unwrap());
+        let told = lines.iter().filter(|l| l["part"] == "workflow" && l["text"] == said.as_str());
+        let told = told.filter_map(|l| l["at"].as_i64()).find(|at| (began..=ended).contains(at));
+        let after = ended - told.unwrap_or_else(|| panic!("{started} ended before it had nothing to do"));
+        assert!(after < 5_000, "{name} ended {after} ms after `nothing`");
+    }
+}
+
 #[test]
 fn kill_nothing_and_twenty_ticks_have_the_bytes_of_a_laptop() {
     let sources = Sources::new(20, Duration::ZERO);
@@ -172,6 +192,7 @@ fn kill_nothing_and_twenty_ticks_have_the_bytes_of_a_laptop() {
         let dev = Dev::start(&cloud, "cloudflare", &["--ticks", &count, "--from", &first], &secrets);
         let lines = dev.finish(BOUND);
         ticked += lines.iter().filter(|l| l["event"] == "settled").count();
+        ended_soon(&lines);
         reference(&sources, from, ticks, &laptop);
     }
     assert_eq!(ticked, 20);
@@ -191,27 +212,34 @@ fn kill_workerd_and_containers_at_random_and_nothing_is_lost_or_doubled() {
     reference(&sources, 0, 20, &laptop);
     let mut dev = Dev::start(&cloud, "cloudflare", &["--ticks", "20", "--from", FIRST], &secrets);
     dev.wait_for("tick", BOUND);
-    let (mut done, mut seed) = (0, 7_u64);
+    let (mut done, mut seed) = ([0; 3], 7_u64);
     let mut next = |n: u64| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (seed >> 33) % n
     };
-    while done < kills && dev.runs() {
+    while done.iter().sum::<usize>() < kills && dev.runs() {
         std::thread::sleep(Duration::from_millis(300 + next(1_500)));
-        let last = |event: &str| dev.events(event).last().and_then(|l| l["pid"].as_i64());
-        match next(3) {
-            0 => last("workerd").into_iter().for_each(kill),
-            1 => last("started").into_iter().for_each(kill),
-            _ => last("workerd").into_iter().chain(last("started")).for_each(kill),
+        // Whose turn it is, of workerd, a container, both: none comes too short.
+        let what = (0..3).min_by_key(|what| done[*what]).unwrap();
+        let gone: Vec<Value> = dev.events("exited").iter().map(|l| l["pid"].clone()).collect();
+        let containers = dev.events("started");
+        let at_work = containers.iter().rev().find(|l| !gone.contains(&l["pid"])).and_then(|l| l["pid"].as_i64());
+        let workerd = dev.events("workerd").last().and_then(|l| l["pid"].as_i64());
+        match (what, workerd, at_work) {
+            (0, Some(workerd), _) => kill(workerd),
+            (1, _, Some(container)) => kill(container),
+            (2, Some(workerd), Some(container)) => [workerd, container].into_iter().for_each(kill),
+            _ => continue, // no container is at work just now
         }
-        done += 1;
+        done[what] += 1;
     }
-    let exited = dev.events("exited").iter().filter(|l| l["signal"] == "SIGKILL").count();
-    let workerds = dev.events("workerd").len();
     let lines = dev.finish(Duration::from_secs(540));
-    assert_eq!(lines.iter().filter(|l| l["event"] == "settled").count(), 20);
-    eprintln!("{done} kills: {exited} of containers at work, {} of workerd", workerds - 1);
-    assert!(workerds > 2, "workerd was hardly killed");
+    let count = |event: &str| lines.iter().filter(|l| l["event"] == event).count();
+    assert_eq!(count("settled"), 20);
+    let died = lines.iter().filter(|l| l["event"] == "exited" && l["signal"] == "SIGKILL").count();
+    let starts = count("workerd");
+    println!("killed workerd, a container, both: {done:?}; {died} containers died, workerd was started {starts} times");
+    assert!(done.iter().all(|n| *n >= 2) && died >= 4 && starts > 4, "{done:?}, {died}, {starts}");
     let (here, there) = (here(&laptop), there(&cloud, &secrets));
     // Nothing that a laptop committed is missing or different; what is more are strays that no commit names.
     assert_same(&here, &named(&there, &here));
@@ -221,25 +249,34 @@ fn kill_workerd_and_containers_at_random_and_nothing_is_lost_or_doubled() {
 struct Script {
     name: &'static str,
     faults: &'static [(u16, Option<&'static str>)],
+    /// How long its first answer takes.
+    slow: Duration,
 }
 
-const SCRIPTS: [Script; 4] = [
-    Script { name: "no fault", faults: &[] },
-    Script { name: "rate limited", faults: &[(429, Some("1")), (429, Some("2"))] },
-    Script { name: "unavailable twice", faults: &[(503, None); 2] },
-    Script { name: "gone", faults: &[(404, None); 8] },
+const SCRIPTS: [Script; 6] = [
+    Script { name: "no fault", faults: &[], slow: Duration::ZERO },
+    Script { name: "rate limited", faults: &[(429, Some("1")), (429, Some("2"))], slow: Duration::ZERO },
+    Script { name: "unavailable twice", faults: &[(503, None); 2], slow: Duration::ZERO },
+    Script { name: "gone", faults: &[(404, None); 8], slow: Duration::ZERO },
+    Script { name: "refused", faults: &[(401, None); 8], slow: Duration::ZERO },
+    // Longer than a worker lets a request wait: the next one joins the step.
+    Script { name: "slow", faults: &[], slow: Duration::from_secs(22) },
 ];
 
 /// An API that follows a script, for one project alone.
 fn scripted(script: &Script) -> Api {
-    let (asked, faults) = (Arc::new(AtomicUsize::new(0)), script.faults);
+    let (asked, faults, slow) = (Arc::new(AtomicUsize::new(0)), script.faults, script.slow);
     let pages = api::paged(records(1), 50);
-    Api::start(move |request| match faults.get(asked.fetch_add(1, Ordering::SeqCst)) {
-        Some((status, after)) => {
-            let answer = Response::text(*status, "text/plain", "fault");
-            after.map_or(answer.clone(), |after| answer.header("retry-after", after))
+    Api::start(move |request| {
+        let n = asked.fetch_add(1, Ordering::SeqCst);
+        std::thread::sleep(if n == 0 { slow } else { Duration::ZERO });
+        match faults.get(n) {
+            Some((status, after)) => {
+                let answer = Response::text(*status, "text/plain", "fault");
+                after.map_or(answer.clone(), |after| answer.header("retry-after", after))
+            }
+            None => pages(request),
         }
-        None => pages(request),
     })
 }
 
