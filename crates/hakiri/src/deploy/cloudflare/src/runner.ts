@@ -93,12 +93,18 @@ export class Runner extends Container<Env> {
     // A container that is running but was not seen healthy was started by this object before it was itself restarted:
     // it has the token that is in the storage. So a new one goes only into a new container.
     if (!this.#running()) this.ctx.storage.kv.put("token", crypto.randomUUID() + crypto.randomUUID());
-    await this.startAndWaitForPorts({
-      ports: PORT,
-      startOptions: { envVars: this.#environment() },
-      // A cold start is some seconds; right after a deployment the image may have to be fetched first.
-      cancellationOptions: { instanceGetTimeoutMS: 30_000, portReadyTimeoutMS: 60_000, waitInterval: 200 },
-    });
+    try {
+      await this.startAndWaitForPorts({
+        ports: PORT,
+        startOptions: { envVars: this.#environment() },
+        // A cold start is some seconds; right after a deployment the image may have to be fetched first.
+        cancellationOptions: { instanceGetTimeoutMS: 30_000, portReadyTimeoutMS: 60_000, waitInterval: 200 },
+      });
+    } catch (error) {
+      // It runs and does not answer: nothing that is asked of it would, and every try would keep it.
+      if (this.#running()) await this.destroy();
+      throw error;
+    }
   }
 
   async #leave(): Promise<void> {

@@ -15,7 +15,7 @@ const MODULES: Record<string, string> = {
     export class Container {
       constructor(ctx, env) { this.ctx = ctx; this.env = env; }
       async getState() { return { status: "healthy" }; }
-      async startAndWaitForPorts({ startOptions }) { this.ctx.container.start(startOptions.envVars); }
+      async startAndWaitForPorts({ startOptions }) { await this.ctx.container.start(startOptions.envVars); }
       async containerFetch(request) { return this.ctx.container.answer(request); }
       async stop(signal) { this.ctx.container.signal(signal); }
       async destroy() { this.ctx.container.destroy(); }

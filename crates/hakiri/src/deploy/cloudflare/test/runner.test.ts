@@ -17,9 +17,12 @@ class Box {
   signals: string[] = [];
   answer: (request: Request) => Promise<Response> = async () => Response.json({ next: "nothing" });
 
-  start(env: Record<string, string>): void {
+  ready: () => Promise<void> = async () => {};
+
+  async start(env: Record<string, string>): Promise<void> {
     if (!this.running) this.started.push(env);
     this.running = true;
+    await this.ready();
   }
   signal(signal: string): void {
     this.signals.push(signal);
@@ -107,6 +110,19 @@ for (const [how, answer] of Object.entries(hung)) {
     assert.equal(box.destroyed, 1);
   });
 }
+
+test("a container that is not ready in time is ended, and the next call gets a new one", async () => {
+  const { box, runner: it } = runner("api");
+  box.ready = async () => {
+    throw new Error("the port is not ready");
+  };
+  const { status, passes, text } = await it.operate("begin", "{}");
+  assert.deepEqual([status, passes, box.destroyed, box.running], [503, true, 1, false]);
+  assert.match(text, /could not be reached: the port is not ready/);
+  box.ready = async () => {};
+  assert.equal((await it.operate("begin", "{}")).status, 200);
+  assert.equal(box.started.length, 2);
+});
 
 test("two calls that hang: the later one does not end the container that was started for the next", async (t) => {
   const tick = clock(t);
