@@ -3,14 +3,15 @@
 //! are not here: see `docs/deploy/cloudflare.md`, "Not proved here".
 //!
 //! One node process ([`RUNNER`]) is the platform: it bundles the generated folder as it stands, starts workerd on it and
-//! answers the few calls of a container engine that workerd makes. This module makes its configuration, shows what the
-//! parts say, and serves the status page from the same catalog through its public door, as anybody outside would.
+//! answers the few calls of a container engine that workerd makes. It also starts the status page, which reads the same
+//! catalog through its public door, as anybody outside would. This module makes its configuration and shows what the parts
+//! say.
 
 #![allow(clippy::disallowed_methods)] // writes the runner's files and starts processes
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use hakiri_core::codes::Code;
 use hakiri_core::{Error, Result};
@@ -74,7 +75,7 @@ pub fn run(printer: &Printer, options: &Options, package_json: &str) -> Result<(
     let mut command = packages.script(&script);
     command.arg(&config).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let started = command.spawn().map_err(|e| ended(format!("node cannot be started: {e}")))?;
-    let mut parts = Parts { platform: started, page: None };
+    let mut parts = Parts { platform: started };
     if let Some(stderr) = parts.platform.stderr.take() {
         let printer = printer.clone();
         std::thread::spawn(move || lines(stderr, "node").for_each(|line| show(&printer, &line)));
@@ -83,11 +84,7 @@ pub fn run(printer: &Printer, options: &Options, package_json: &str) -> Result<(
     if let Some(stdout) = parts.platform.stdout.take() {
         for line in lines(stdout, "node") {
             show(printer, &line);
-            match line.event.as_deref() {
-                Some("ready") => parts.page = page(printer, options, &line, door.as_deref())?,
-                Some("done") => done = true,
-                _ => {}
-            }
+            done |= line.event.as_deref() == Some("done");
         }
     }
     let status = parts.platform.wait().map_err(|e| ended(e.to_string()))?;
@@ -107,6 +104,9 @@ fn configuration(options: &Options, packages: &Packages, door: Option<&str>) -> 
     let passed =
         ["HAKIRI_LOG"].iter().filter_map(|name| Some(((*name).to_owned(), environment::variable(name)?.into())));
     let passed: serde_json::Map<String, Value> = passed.collect();
+    let page = options.page.zip(door).map(|(listen, door)| {
+        json!({ "listen": listen.to_string(), "args": options.project, "store": options.store, "token": door })
+    });
     Ok(json!({
         "project_dir": options.generated,
         "work_dir": options.work_dir,
@@ -120,47 +120,8 @@ fn configuration(options: &Options, packages: &Packages, door: Option<&str>) -> 
         "secrets": secrets,
         "env": passed,
         "clock": options.ticks.is_none(),
+        "page": page,
     }))
-}
-
-/// The status page: this binary as a worker that nobody asks for anything, on the catalog's public door.
-fn page(printer: &Printer, options: &Options, ready: &Line, door: Option<&str>) -> Result<Option<Child>> {
-    let (Some(listen), Some(door)) = (options.page, door) else { return Ok(None) };
-    let (Some(url), Some(s3)) = (ready.text_of("url"), ready.text_of("s3")) else {
-        return Err(ended("the platform did not say where it is".to_owned()));
-    };
-    let binary = std::env::current_exe().map_err(|e| ended(e.to_string()))?;
-    let mut command = Command::new(binary);
-    command.args(&options.project).arg("worker").args(["--listen", &listen.to_string()]);
-    command.args(["--catalog", &format!("{}/catalog", url.trim_end_matches('/'))]);
-    command.args(["--store", &options.store]);
-    command
-        .env("AWS_ENDPOINT_URL", s3)
-        .env("AWS_ACCESS_KEY_ID", "local")
-        .env("AWS_SECRET_ACCESS_KEY", "localsecret")
-        .env("AWS_REGION", "auto")
-        .env(CATALOG_TOKEN, door)
-        .env_remove("HAKIRI_TOKEN")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|e| ended(e.to_string()))?;
-    if let Some(stderr) = child.stderr.take() {
-        let printer = printer.clone();
-        std::thread::spawn(move || {
-            for mut line in lines(stderr, "page") {
-                let told =
-                    line.text.split_once("working on http://").map(|(_, rest)| rest.trim_end_matches('/').to_owned());
-                if let Some(address) = told {
-                    line.text = format!("the status page is on http://{address}/");
-                    line.event = Some("page".to_owned());
-                    line.more.insert("address".to_owned(), address.into());
-                }
-                show(&printer, &line);
-            }
-        });
-    }
-    Ok(Some(child))
 }
 
 fn show(printer: &Printer, line: &Line) {
@@ -196,16 +157,10 @@ fn ended(what: String) -> Error {
 /// process, however that ends.
 struct Parts {
     platform: Child,
-    page: Option<Child>,
 }
 
 impl Drop for Parts {
     fn drop(&mut self) {
-        if let Some(page) = &mut self.page {
-            // It only looks.
-            let _ = page.kill();
-            let _ = page.wait();
-        }
         drop(self.platform.stdin.take());
         let _ = self.platform.wait();
     }

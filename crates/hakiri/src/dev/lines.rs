@@ -24,11 +24,6 @@ pub struct Line {
 }
 
 impl Line {
-    /// A text that belongs to the event.
-    pub fn text_of(&self, name: &str) -> Option<&str> {
-        self.more.get(name)?.as_str()
-    }
-
     /// As people read it. Containers write their log as JSON, for those who collect it.
     pub fn shown(&self, colour: bool) -> String {
         let logged = serde_json::from_str::<Map<String, Value>>(&self.text).ok();
@@ -58,7 +53,7 @@ mod tests {
         let text = "{\"part\":\"dev\",\"text\":\"up\",\"event\":\"ready\",\"url\":\"http://x\",\"at\":1}\n\nnoise\n{\"part\":\"worker\"}";
         let found: Vec<Line> = lines(text.as_bytes(), "other").collect();
         assert_eq!(found.len(), 3);
-        assert_eq!((found[0].event.as_deref(), found[0].text_of("url")), (Some("ready"), Some("http://x")));
+        assert_eq!((found[0].event.as_deref(), &found[0].more["url"]), (Some("ready"), &Value::from("http://x")));
         assert_eq!(found[1].shown(false), "other                noise");
         assert_eq!((found[2].part.as_str(), found[2].text.as_str()), ("worker", ""));
     }

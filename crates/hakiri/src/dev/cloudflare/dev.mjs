@@ -1,23 +1,30 @@
 // node dev.mjs CONFIG.json: the generated project on this machine, with the real workerd and without Docker, login or
 // network. Prints one JSON object per line: {part, at, text?, event?, …}.
 //
-//   part   worker · catalog · workflow · cron · container:PIPELINE · dev
+//   part   worker · catalog · workflow · cron · container:PIPELINE · page · dev
 //   event  ready {url, s3} · workerd {pid} · started {pid} · exited {pid, code, signal} · tick {time, started} ·
-//          settled {time, due} · done
+//          settled {time, due} · page {address} · done
 //
-// CONFIG: {project_dir, work_dir, node_modules, binary, port, ticks, from, every_ms, bucket, secrets, env, clock}
+// CONFIG, which is removed once it is read, since it holds secrets:
+//   {project_dir, work_dir, node_modules, binary, port, ticks, from, every_ms, bucket, secrets, env, clock, page}
 //   ticks  trigger so many times, at `from`, from + every_ms …; each waits until no instance is at work. 0: never, and
 //          stay, for whoever wants to look or to fill the bucket
 //   clock  trigger at each minute of the clock, until told to end
+//   page   null, or {listen, args, store, token}: where the status page is, what chooses the project on the binary's
+//          command line, the store's address, and the token of the catalog's public door
 
+import { spawn } from "node:child_process";
 import fs from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
+import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 
 import { endWithUs, freePort, Standin } from "./standin.mjs";
 
-const config = { port: 0, ticks: null, from: null, every_ms: 60_000, bucket: "hakiri", secrets: {}, env: {}, clock: false, ...JSON.parse(fs.readFileSync(process.argv[2], "utf8")) };
+const given = fs.readFileSync(process.argv[2], "utf8");
+fs.unlinkSync(process.argv[2]);
+const config = { port: 0, ticks: null, from: null, every_ms: 60_000, bucket: "hakiri", secrets: {}, env: {}, clock: false, page: null, ...JSON.parse(given) };
 const SIDECAR = "hakiri-standin-sidecar";
 const KEYS = { accessKeyId: "local", secretAccessKey: "localsecret" };
 /** When nothing has moved for so long, instances are poked: the local engine does not go on by itself after a crash. */
@@ -268,6 +275,31 @@ async function tick(time) {
   }
 }
 
+// ---- the status page
+
+let page;
+
+/** The binary as a worker that nobody asks for anything, on the catalog's public door: as anybody outside would see it. */
+function show({ listen, args, store, token }) {
+  const { HAKIRI_TOKEN, ...env } = process.env; // it would close the page
+  const keys = { AWS_ENDPOINT_URL: s3, AWS_ACCESS_KEY_ID: KEYS.accessKeyId, AWS_SECRET_ACCESS_KEY: KEYS.secretAccessKey, AWS_REGION: "auto" };
+  page = spawn(path.resolve(config.binary), [...args, "worker", "--listen", listen, "--catalog", `${url}/catalog`, "--store", store], {
+    env: { ...env, ...keys, HAKIRI_CATALOG_TOKEN: token },
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  page.on("error", (error) => say("page", { text: `the status page cannot be started: ${error.message}`, level: "error" }));
+  if (page.pid === undefined) return;
+  const off = endWithUs(page.pid);
+  page.on("exit", (code, signal) => {
+    off();
+    if (!ending) say("page", { text: `the status page has ended: ${signal ?? code}`, level: "error" });
+  });
+  createInterface({ input: page.stderr }).on("line", (text) => {
+    const address = /working on http:\/\/([^/\s]+)/.exec(text)?.[1];
+    say("page", address === undefined ? { text } : { event: "page", address, text: `the status page is on http://${address}/` });
+  });
+}
+
 // ---- beginning and end
 
 let ending = false;
@@ -275,6 +307,7 @@ async function end(code) {
   if (ending) return;
   ending = true;
   setTimeout(() => process.exit(code || 1), 15_000).unref();
+  page?.kill("SIGKILL"); // it only looks
   await standin.close().catch(() => {});
   await miniflare.dispose().catch(() => {});
   process.exit(code);
@@ -295,6 +328,7 @@ try {
   const runners = await miniflare.getDurableObjectNamespace("RUNNER");
   for (const pipeline of (await project()).PIPELINES) names.set(runners.idFromName(pipeline).toString(), pipeline);
   say("dev", { event: "ready", url, s3 });
+  if (config.page !== null) show(config.page);
   const first = config.from ?? (config.ticks > 0 ? await next() : 0);
   for (let n = 0; n < (config.ticks ?? 0); n++) await tick(first + n * config.every_ms);
   if (config.clock) await clock();

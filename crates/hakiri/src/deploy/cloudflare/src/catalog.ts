@@ -67,8 +67,8 @@ export class Catalog extends DurableObject<Env> {
     return this.#wakes.ended(pipeline, instance, time, build);
   }
 
-  rest(pipeline: string, instance: string, at: number | null, build: string | null): void {
-    this.#wakes.rest(pipeline, instance, at, build);
+  rest(pipeline: string, instance: string, at: number | null, build: string | null, own: string): void {
+    this.#wakes.rest(pipeline, instance, at, build, own);
   }
 
   follow(pipeline: string, instance: string): Start | null {
@@ -97,7 +97,8 @@ export async function ask(catalog: { fetch(request: Request): Promise<Response> 
   }
 }
 
-function problem(e: Problem): Response {
+/** A problem as an answer. */
+export function problem(e: Problem): Response {
   return Response.json({ error: { kind: e.kind, message: e.message, ...e.more } }, { status: e.status });
 }
 

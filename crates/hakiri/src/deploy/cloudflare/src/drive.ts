@@ -68,6 +68,16 @@ export async function drive(hands: Hands, pipeline: string, wake: string, calls:
     return whole;
   };
 
+  /** The commit, however often it asks for patience; undefined when there are no calls left for it. */
+  const commit = async (round: number, run: string, epoch: number): Promise<Next | undefined> => {
+    for (let n = 1; n === 1 || left > 0; n++) {
+      const answer = await call(`commit-${round}-${n}`, "commit", { run, epoch });
+      if (answer.next !== "wait") return answer;
+      await hands.sleep(`commit-${round}-${n}-wait`, answer.seconds ?? 0);
+    }
+    return undefined;
+  };
+
   for (let round = 1; left > 0; round++) {
     const begun = await call(`begin-${round}`, "begin", { wake });
     if (begun.next === "nothing") return rest(begun);
@@ -80,7 +90,8 @@ export async function drive(hands: Hands, pipeline: string, wake: string, calls:
       throw unknown("begin", begun);
     }
     if (begun.next === "steps" && !(await all(round, run, epoch, begun.steps ?? [], begun.concurrency ?? 1))) break;
-    const committed = await call(`commit-${round}`, "commit", { run, epoch });
+    const committed = await commit(round, run, epoch);
+    if (committed === undefined) break;
     if (committed.next === "nothing") return rest(committed);
     if (committed.next !== "begin") throw unknown("commit", committed);
   }

@@ -32,6 +32,16 @@ export function secret(env: Env, name: string): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
 }
 
+/** The secrets without which no container can do anything, as far as they have no value. */
+export function lacking(env: Env): string[] {
+  return ["R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_ENDPOINT"].filter((name) => secret(env, name) === undefined);
+}
+
+/** How to give them one. */
+export function remedy(names: readonly string[]): string {
+  return `run ${names.map((name) => `\`npx wrangler secret put ${name}\``).join(", ")}`;
+}
+
 /** The catalog of this project. */
 export function catalogOf(env: Env): DurableObjectStub<Catalog> {
   return env.CATALOG.getByName("main");

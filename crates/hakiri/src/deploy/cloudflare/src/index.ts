@@ -2,10 +2,11 @@
 
 import { ContainerProxy } from "@cloudflare/containers";
 
-import { ask, Catalog } from "./catalog";
+import { ask, Catalog, problem } from "./catalog";
 import { create, statusOf } from "./create";
-import { catalogOf, secret, type Env } from "./env";
+import { catalogOf, lacking, remedy, secret, type Env } from "./env";
 import { BUILD, PIPELINES } from "./project";
+import { Problem } from "./records";
 import { Runner } from "./runner";
 import { ended, type Look } from "./wakes";
 import { Run } from "./workflow";
@@ -18,6 +19,12 @@ const SHORTEST_TOKEN = 16;
 
 export default {
   async scheduled(trigger, env): Promise<void> {
+    // Before anything is written down, so that nothing fails meanwhile and the trigger after they are set starts at once.
+    const missing = lacking(env);
+    if (missing.length > 0) {
+      console.error(`cron: nothing is started, because secrets of the Worker have no value: ${remedy(missing)}`);
+      return;
+    }
     const time = trigger.scheduledTime;
     const plan = await catalogOf(env).wakes(time, PIPELINES, BUILD);
     const done = await Promise.allSettled([
@@ -34,10 +41,10 @@ export default {
     const url = new URL(request.url);
     const token = secret(env, "HAKIRI_CATALOG_TOKEN");
     if (!url.pathname.startsWith(DOOR) || token === undefined || token.length < SHORTEST_TOKEN) {
-      return problem(404, "not_found", "there is nothing here");
+      return problem(new Problem(404, "not_found", "there is nothing here"));
     }
     if (!(await same(request.headers.get("authorization") ?? "", `Bearer ${token}`))) {
-      return problem(401, "refused", "the token is not the deployment's: set it as its HAKIRI_CATALOG_TOKEN");
+      return problem(new Problem(401, "refused", "the token is not the deployment's: set it as its HAKIRI_CATALOG_TOKEN"));
     }
     url.pathname = url.pathname.slice(DOOR.length - 1);
     const inner = new Request(url, request);
@@ -69,8 +76,4 @@ async function same(a: string, b: string): Promise<boolean> {
   const digest = (text: string): Promise<ArrayBuffer> => crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
   const [x, y] = await Promise.all([digest(a), digest(b)]);
   return crypto.subtle.timingSafeEqual(x, y);
-}
-
-function problem(status: number, kind: string, message: string): Response {
-  return Response.json({ error: { kind, message } }, { status });
 }

@@ -25,7 +25,7 @@ export interface Row {
   build: string;
   /** Instances named so far, which makes every name new. */
   named: number;
-  /** Instances in a row that ended without saying when the pipeline is due next. */
+  /** Instances in a row that ended without saying when the pipeline is due next, or with a container of another build. */
   failures: number;
 }
 
@@ -90,13 +90,18 @@ export function name(row: Row | undefined, pipeline: string, time: number, build
 
 /**
  * The row after its instance said that nothing more is due before `at`. `build` is what the container was built from,
- * where it says so: during a deployment the new Worker talks to the old image for a while, and what that one knows of
- * schedules is out of date; the row then stays one of the old build, and so is due again.
+ * where it says so, and `own` what the Worker was: during a deployment the new Worker talks to the old image for a while,
+ * and what that one knows of schedules is out of date. So the pipeline is asked again after a minute. But the two may
+ * differ for good, when the Worker alone was rolled back or the image never arrives, and every question starts a
+ * container: the pause doubles with each in a row, up to 32 minutes. What is due earlier is done when it is due.
  */
-export function rested(row: Row, at: number | null, build: string | null): Row {
-  // Someone wrote to the catalog from outside meanwhile (`stirred`): too late for this instance, perhaps.
+export function rested(row: Row, at: number | null, build: string | null, own: string): Row {
+  // Someone wrote to the catalog from outside meanwhile (`stir`): too late for this instance, perhaps.
   const kept = row.at === null ? at : Math.min(row.at, at ?? Infinity);
-  return { ...row, at: kept, instance: null, failures: 0, build: build ?? row.build };
+  if (build === null || build === own) return { ...row, at: kept, instance: null, failures: 0, build: build ?? row.build };
+  const failures = row.failures + 1;
+  // Counted from the last trigger, so that the pauses are those of the triggers, whatever time the instance took.
+  return { ...row, at: Math.min(kept ?? Infinity, again(failures + 1, row.seen)), instance: null, failures, build: own };
 }
 
 /** The row after its instance was found ended without having said anything. */
@@ -155,10 +160,10 @@ export class Wakes {
     return due(after, time, build) ? this.#name(after, pipeline, time, build) : null;
   }
 
-  /** The instance says that nothing more is due before `at` (null: never). */
-  rest(pipeline: string, instance: string, at: number | null, build: string | null): void {
+  /** The instance says that nothing more is due before `at` (null: never). `build`: its container's, `own`: its Worker's. */
+  rest(pipeline: string, instance: string, at: number | null, build: string | null, own: string): void {
     const row = this.#standing(pipeline, instance);
-    if (row !== undefined) this.#put(rested(row, at, build));
+    if (row !== undefined) this.#put(rested(row, at, build, own));
   }
 
   /** The instance has to end although its work has not. Gives the one to go on with; repeated, the same one. */

@@ -10,6 +10,7 @@ import { getContainer } from "@cloudflare/containers";
 import { create } from "./create";
 import { drive, type End, type Next, type Operation } from "./drive";
 import { catalogOf, type Env, type Params } from "./env";
+import { BUILD } from "./project";
 import type { Answer } from "./runner";
 
 /** The platform allows 10,000 steps per instance; sleeps are not counted, each try of a step is not either. */
@@ -50,7 +51,7 @@ export class Run extends WorkflowEntrypoint<Env, Params> {
     await this.#still(step, pipeline);
     const { due, build } = end;
     await step.do("rest", TELL, async () => {
-      await catalogOf(this.env).rest(pipeline, event.instanceId, due === null ? null : Date.parse(due), build);
+      await catalogOf(this.env).rest(pipeline, event.instanceId, due === null ? null : Date.parse(due), build, BUILD);
     });
     return end;
   }

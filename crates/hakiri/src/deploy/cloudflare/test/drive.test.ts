@@ -95,6 +95,30 @@ test("calls used up between ticks, and by waiting", async () => {
   assert.deepEqual(waits.end, { end: "full" });
 });
 
+test("a commit that asks for patience is asked again, with the same run and epoch", async () => {
+  const script = {
+    begin: [{ next: "commit", ...R }, { next: "nothing" }],
+    commit: [{ next: "wait", seconds: 3 }, { next: "wait", seconds: 7 }, { next: "begin" }],
+  };
+  const { trace, end, names } = await play(script);
+  assert.deepEqual(trace, ["begin", "commit", "wait 3", "commit", "wait 7", "commit", "begin"]);
+  assert.deepEqual(end, { end: "rest", due: null, build: null });
+  assert.deepEqual([...names].filter((name) => name.startsWith("commit")), ["commit-1-1", "commit-1-1-wait", "commit-1-2", "commit-1-2-wait", "commit-1-3"]);
+});
+
+test("calls used up by a commit that waits: the next instance takes it up", async () => {
+  const patient = { begin: [{ next: "commit", ...R }], commit: [{ next: "wait", seconds: 3 }, { next: "wait", seconds: 3 }] };
+  const { trace, end } = await play(patient, 3);
+  assert.deepEqual(trace, ["begin", "commit", "wait 3", "commit", "wait 3"]);
+  assert.deepEqual(end, { end: "full" });
+});
+
+test("calls used up by the last step: its commit is made all the same, and one that waits is left to the next instance", async () => {
+  const script = (answer: Next) => ({ begin: [{ next: "steps", ...R, steps: [0] }], "step 0": [{ next: "done" }], commit: [answer] });
+  assert.deepEqual((await play(script({ next: "nothing" }), 2)).end, { end: "rest", due: null, build: null });
+  assert.deepEqual((await play(script({ next: "wait", seconds: 1 }), 2)).end, { end: "full" });
+});
+
 test("an answer of another contract ends it with a word about versions", async () => {
   for (const script of [{ begin: [{ next: "dance" }] }, { begin: [{ next: "steps" }] }, { begin: [{ next: "commit", ...R }], commit: [{ next: "dance" }] }]) {
     assert.match((await play(script)).error!.message, /same version/);

@@ -63,7 +63,7 @@ test("a pipeline's way: named at its first trigger, looked at while it lives, at
   assert.deepEqual(first, { start: [{ pipeline: "a", id: `a-${T}-1`, wake: T }], look: [] });
   assert.deepEqual(w.plan(T, ["a"], "b").look, [{ pipeline: "a", id: `a-${T}-1`, wake: T, poke: true }]);
   assert.deepEqual(w.plan(T + MINUTE, ["a"], "b"), { start: [], look: [{ pipeline: "a", id: `a-${T}-1`, wake: T, poke: true }] });
-  w.rest("a", `a-${T}-1`, T + 5 * MINUTE, null);
+  w.rest("a", `a-${T}-1`, T + 5 * MINUTE, null, "b");
   assert.deepEqual(w.plan(T + 4 * MINUTE, ["a"], "b"), { start: [], look: [] });
   assert.deepEqual(w.plan(T + 5 * MINUTE, ["a"], "b").start, [{ pipeline: "a", id: `a-${T + 5 * MINUTE}-2`, wake: T + 5 * MINUTE }]);
 });
@@ -73,13 +73,13 @@ test("an instance found ended is replaced at once, then with growing pauses; its
   let id = w.plan(T, ["a"], "b").start[0]!.id;
   const next = w.ended("a", id, T, "b")!;
   assert.deepEqual(next, { pipeline: "a", id: `a-${T}-2`, wake: T });
-  w.rest("a", id, T + MINUTE, null);
+  w.rest("a", id, T + MINUTE, null, "b");
   assert.equal(w.ended("a", id, T, "b"), null);
   assert.equal(w.all()[0]!.instance, next.id);
   assert.equal(w.ended("a", next.id, T, "b"), null); // the second failure waits a minute
   assert.deepEqual(w.plan(T, ["a"], "b"), { start: [], look: [] });
   id = w.plan(T + MINUTE, ["a"], "b").start[0]!.id;
-  w.rest("a", id, T + 2 * MINUTE, null);
+  w.rest("a", id, T + 2 * MINUTE, null, "b");
   assert.equal(w.all()[0]!.failures, 0);
 });
 
@@ -90,39 +90,88 @@ test("a follow-on has a name of its own, the same one however often it is asked 
   assert.deepEqual(next, { pipeline: "a", id: `a-${T}-2`, wake: T });
   assert.deepEqual(w.follow("a", id), next);
   assert.equal(w.ended("a", id, T, "b"), null); // it is complete, and no longer the one that stands for the pipeline
-  w.rest("a", next!.id, null, null);
+  w.rest("a", next!.id, null, null, "b");
   assert.equal(w.follow("a", id), null);
 });
 
 test("another build: pipelines it lacks are dropped, those at rest are due, live ones when they rest", () => {
   const w = wakes();
   const ids = Object.fromEntries(w.plan(T, ["a", "b", "c"], "one").start.map((s) => [s.pipeline, s.id]));
-  w.rest("a", ids["a"]!, T + 60 * MINUTE, null);
+  w.rest("a", ids["a"]!, T + 60 * MINUTE, null, "one");
   const plan = w.plan(T + MINUTE, ["a", "b"], "two");
   assert.deepEqual(plan.start.map((s) => s.pipeline), ["a"]);
   assert.deepEqual(plan.look.map((s) => s.pipeline), ["b"]);
   assert.deepEqual(w.all().map((r) => r.pipeline), ["a", "b"]);
-  w.rest("c", ids["c"]!, T + 60 * MINUTE, null);
-  w.rest("b", ids["b"]!, T + 60 * MINUTE, null);
+  w.rest("c", ids["c"]!, T + 60 * MINUTE, null, "two");
+  w.rest("b", ids["b"]!, T + 60 * MINUTE, null, "two");
   assert.deepEqual(w.plan(T + 2 * MINUTE, ["a", "b"], "two").start.map((s) => s.pipeline), ["b"]);
 });
 
-test("an old image that answers the new Worker leaves its pipeline due", () => {
+test("an old image that answers the new Worker leaves its pipeline due after a minute", () => {
   const w = wakes();
   const { id } = w.plan(T, ["a"], "new").start[0]!;
-  w.rest("a", id, T + 60 * MINUTE, "old");
+  w.rest("a", id, T + 60 * MINUTE, "old", "new");
   const again = w.plan(T + MINUTE, ["a"], "new").start[0]!;
-  w.rest("a", again.id, T + 60 * MINUTE, "new");
+  w.rest("a", again.id, T + 60 * MINUTE, "new", "new");
   assert.deepEqual(w.plan(T + 2 * MINUTE, ["a"], "new"), { start: [], look: [] });
+  assert.equal(w.all()[0]!.failures, 0);
+});
+
+test("a new image that answers an instance of the old Worker, once the new Worker is there", () => {
+  const w = wakes();
+  const { id } = w.plan(T, ["a"], "old").start[0]!;
+  w.rest("a", id, T + 60 * MINUTE, "new", "new");
+  assert.deepEqual(w.plan(T + MINUTE, ["a"], "new"), { start: [], look: [] });
+});
+
+/** The minutes at which a pipeline is started that rests at once, by an image of a build and with when it says it is due. */
+function starts(w: Wakes, minutes: number, build: (minute: number) => string, due: (minute: number) => number | null): number[] {
+  const started: number[] = [];
+  for (let minute = 0; minute < minutes; minute++) {
+    for (const { id } of w.plan(T + minute * MINUTE, ["a"], "own").start) {
+      started.push(minute);
+      const at = due(minute);
+      w.rest("a", id, at === null ? null : T + at * MINUTE, build(minute), "own");
+    }
+  }
+  return started;
+}
+
+test("builds that differ for good: asked after 1, 2, 4 … 32 minutes, not at every trigger, whether it says when it is due or not", () => {
+  for (const due of [null, 24 * 60]) {
+    const started = starts(wakes(), 24 * 60, () => "other", () => due);
+    assert.deepEqual(started.slice(0, 10), [0, 1, 3, 7, 15, 31, 63, 95, 127, 159]);
+    assert.equal(started.length, 6 + Math.ceil((24 * 60 - 31) / 32) - 1);
+  }
+});
+
+test("builds that differ for good: what is due earlier than the pause is done when it is due", () => {
+  const started = starts(wakes(), 121, () => "other", (minute) => (Math.floor(minute / 10) + 1) * 10);
+  assert.deepEqual(started, [0, 1, 3, 7, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120]);
+});
+
+test("builds that differ for a while: the image arrives, its word counts, and the pauses begin anew the next time", () => {
+  const w = wakes();
+  const image = (minute: number): string => (minute >= 7 && minute < 60 ? "own" : "other");
+  assert.deepEqual(starts(w, 70, image, (minute) => (minute < 60 ? 60 : 200)), [0, 1, 3, 7, 60, 61, 63, 67]);
+});
+
+test("builds that differ, and the Worker is deployed with yet another: due at once, with pauses from the beginning", () => {
+  const w = wakes();
+  starts(w, 40, () => "other", () => null);
+  const { id } = w.plan(T + 41 * MINUTE, ["a"], "newest").start[0]!;
+  assert.equal(w.all()[0]!.failures, 0);
+  w.rest("a", id, null, "other", "newest");
+  assert.equal(w.all()[0]!.at, T + 42 * MINUTE);
 });
 
 test("a write from outside makes everybody due, also who is at work or was never to be woken", () => {
   const w = wakes();
   const ids = Object.fromEntries(w.plan(T, ["a", "b"], "b").start.map((s) => [s.pipeline, s.id]));
-  w.rest("a", ids["a"]!, null, null); // paused
+  w.rest("a", ids["a"]!, null, null, "b"); // paused
   assert.deepEqual(w.plan(T + MINUTE, ["a", "b"], "b").start, []);
   w.stir();
   assert.deepEqual(w.plan(T + 2 * MINUTE, ["a", "b"], "b").start.map((s) => s.pipeline), ["a"]);
-  w.rest("b", ids["b"]!, T + 60 * MINUTE, null);
+  w.rest("b", ids["b"]!, T + 60 * MINUTE, null, "b");
   assert.deepEqual(w.plan(T + 3 * MINUTE, ["a", "b"], "b").start.map((s) => s.pipeline), ["b"]);
 });

@@ -41,7 +41,8 @@ test("a container has a project of its own, its environment, and leaves nothing"
   fs.writeFileSync(path.join(image, "project", "hakiri.toml"), "text\n");
   fs.writeFileSync(path.join(image, "Dockerfile"), 'FROM scratch\nENTRYPOINT ["/hakiri","-c","cat hakiri.toml; echo $GIVEN; echo own > own; pwd; trap exit TERM; while :; do sleep 0.05; done"]\n');
   const events = [];
-  const standin = new Standin({ binary: "/bin/sh", image, work: path.join(folder, "work"), sidecar: "side", env: { PATH: process.env.PATH }, report: (event) => events.push(event) });
+  const traced = [];
+  const standin = new Standin({ binary: "/bin/sh", image, work: path.join(folder, "work"), sidecar: "side", env: { PATH: process.env.PATH }, report: (event) => events.push(event), trace: (text) => traced.push(text) });
   const socketPath = path.join(folder, "s");
   await standin.listen(socketPath);
   const ask = (method, url, body) =>
@@ -57,6 +58,7 @@ test("a container has a project of its own, its environment, and leaves nothing"
   };
   assert.equal((await ask("POST", "/containers/create?name=a", { Image: "any:1", Env: ["GIVEN=a=b"], Labels: { session: "1" } }))[0], 201);
   assert.equal((await ask("POST", "/containers/create?name=a", { Image: "any:1" }))[0], 409);
+  assert.equal(traced[0], 'POST /v1.50/containers/create?name=a {"Image":"any:1","Labels":{"session":"1"}} -> 201');
   assert.equal((await ask("POST", "/containers/a/start"))[0], 204);
   await until(() => events.length >= 4);
   assert.deepEqual(events.slice(1, 3).map((event) => event.text), ["text", "a=b"]);
