@@ -7,7 +7,7 @@ export const PROJECT: string;
 export const BUILD: string;
 /** The pipelines with a schedule. */
 export const PIPELINES: readonly string[];
-/** The secrets that are passed on to the container. */
-export const SECRETS: readonly string[];
+/** The names of the secrets that are passed on to the container of each pipeline. */
+export const SECRETS: Readonly<Record<string, readonly string[]>>;
 /** How long a container that nobody calls stays, such as `2m`. */
 export const SLEEP_AFTER: string;
