@@ -38,6 +38,7 @@ pub mod spec;
 pub mod step;
 pub mod time;
 pub mod transform;
+pub mod url;
 pub mod view;
 pub mod window;
 

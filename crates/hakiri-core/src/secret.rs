@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::codes::Code;
 use crate::error::{Error, Result};
+use crate::url::Authority;
 
 /// A value that does not print itself.
 #[derive(Clone, PartialEq, Eq)]
@@ -122,10 +123,7 @@ pub enum Piece<'a> {
 /// Whether a URL holds a password as it is instead of a `${NAME}`: it would stand in the manifest, in plans and in the
 /// catalog (P8).
 pub fn has_plain_password(url: &str) -> bool {
-    let Some((_, rest)) = url.split_once("://") else { return false };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let password =
-        authority.rsplit_once('@').and_then(|(login, _)| login.split_once(':')).map(|(_, password)| password);
+    let password = Authority::of(url).and_then(Authority::password);
     password.is_some_and(|p| !p.is_empty() && !p.contains("${"))
 }
 

@@ -470,6 +470,9 @@ pub struct DevArgs {
     /// Where the status page is [default: 127.0.0.1:8320, none with --ticks]
     #[arg(long, value_name = "ADDRESS")]
     pub page: Option<SocketAddr>,
+    /// The folder of the generated files to run [default: as for `deploy`, if it is there]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
     /// Forget the catalog and the bucket of earlier local runs
     #[arg(long)]
     pub fresh: bool,
@@ -489,6 +492,9 @@ pub struct DestroyArgs {
     /// The folder of the generated files [default: as for `deploy`]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+    /// Also where this folder does not know what was deployed, or knows something else: by the manifest as it is now
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `completions`.

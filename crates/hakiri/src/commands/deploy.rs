@@ -1,5 +1,6 @@
 //! `hakiri deploy TARGET`: files that run the project somewhere else. What they are is decided in [`crate::deploy`].
 
+use std::borrow::Cow;
 use std::path::{Component, Path, PathBuf};
 
 use hakiri_core::codes::Code;
@@ -17,7 +18,7 @@ use crate::deploy::lock::Lock;
 use crate::deploy::progress::Progress;
 use crate::deploy::resources::{self, Marked};
 use crate::deploy::steps::Here;
-use crate::deploy::{Target, find, folder, runner, target};
+use crate::deploy::{Target, find, folder, runner, shell, target};
 use crate::environment;
 use crate::exit::Exit;
 use crate::printer::Printer;
@@ -29,21 +30,36 @@ pub(super) struct Place {
     pub(super) dir: PathBuf,
     manifest: Vec<ManifestText>,
     up: Option<String>,
+    /// How the project and the folder were chosen, before and after the command's name.
+    chosen: (String, String),
+}
+
+/// What a deployment's folder is called, unless it is chosen.
+pub(super) fn folder_name(target: &dyn Target, env: Option<&str>) -> String {
+    match env {
+        Some(env) => format!("{}-{env}", target.name()),
+        None => target.name().to_owned(),
+    }
 }
 
 impl Place {
     /// Where the files of a target lie, or are to lie.
-    pub(super) fn of(loaded: Loaded, target: &dyn Target, dir: Option<&Path>) -> Result<Self> {
+    pub(super) fn of(global: &GlobalArgs, loaded: Loaded, target: &dyn Target, dir: Option<&Path>) -> Result<Self> {
+        let env = loaded.project.env.as_deref();
+        let words = |flag: &str, word: Option<Cow<'_, str>>| {
+            word.map(|word| format!(" {flag} {}", shell(&word))).unwrap_or_default()
+        };
+        let chosen = (
+            words("-C", global.project.as_deref().map(Path::to_string_lossy)),
+            words("--env", env.map(Cow::from)) + &words("--dir", dir.map(Path::to_string_lossy)),
+        );
         let dir = match dir {
             Some(dir) => environment::current_dir()?.join(dir),
-            None => loaded.dir.join("deploy").join(match &loaded.project.env {
-                Some(env) => format!("{}-{env}", target.name()),
-                None => target.name().to_owned(),
-            }),
+            None => loaded.dir.join("deploy").join(folder_name(target, env)),
         };
         let manifest = project::texts(&loaded.dir)?;
         let up = way_up(&folder::resolved(&loaded.dir)?, &folder::resolved(&dir)?);
-        Ok(Self { loaded, dir, manifest, up })
+        Ok(Self { loaded, dir, manifest, up, chosen })
     }
 
     pub(super) fn input(&self) -> Input<'_> {
@@ -55,10 +71,17 @@ impl Place {
         self.dir.strip_prefix(&self.loaded.dir).unwrap_or(&self.dir).display().to_string()
     }
 
-    /// The command for this project and target, as people type it.
+    /// The command for this project, target and folder, as people type it.
     pub(super) fn command(&self, what: &str, target: &dyn Target) -> String {
-        let env = self.loaded.project.env.iter().map(|env| format!(" --env {env}")).collect::<String>();
-        format!("hakiri {what} {}{env}", target.name())
+        let (before, after) = &self.chosen;
+        format!("hakiri{before} {what} {}{after}", target.name())
+    }
+
+    /// That the folder holds nothing of this target.
+    pub(super) fn is_empty(&self, target: &dyn Target) -> Error {
+        Error::new(Code::DeployLock, format!("{} holds no files of {}", self.shown(), target.name())).with_hint(
+            format!("generate them with `{}`, or name their folder with --dir", self.command("deploy", target)),
+        )
     }
 
     /// What was generated last, if anything was.
@@ -76,7 +99,7 @@ pub fn run(global: &GlobalArgs, printer: &Printer, args: &DeployArgs) -> Result<
         Ok(loaded) => loaded,
         Err(exit) => return Ok(exit),
     };
-    let place = Place::of(loaded, target, args.dir.as_deref())?;
+    let place = Place::of(global, loaded, target, args.dir.as_deref())?;
     let (project, dir, input) = (&*place.loaded.project, &place.dir, place.input());
     let env = project.env.as_deref();
     let files = target::generate(target, &input)?;
@@ -109,6 +132,8 @@ pub fn run(global: &GlobalArgs, printer: &Printer, args: &DeployArgs) -> Result<
     if args.plan {
         tell_resources(printer, &resources, cost.as_ref());
     }
+    let notes = target.notes(&input);
+    notes.iter().for_each(|note| printer.note(note));
     let differs = changes::differs(&changes);
     let topology = target.topology(&input);
     printer.note(&match (args.plan, differs) {
@@ -121,6 +146,7 @@ pub fn run(global: &GlobalArgs, printer: &Printer, args: &DeployArgs) -> Result<
         (true, Some(here)) => {
             let again = format!("{} --apply", place.command("deploy", target));
             let created = target.resources(&input);
+            progress.creates(dir, created.clone())?;
             apply(printer, dir, &here, &mut progress, &new, &again).and_then(|without| {
                 progress.end(dir, created)?;
                 Ok(without)
@@ -138,6 +164,7 @@ pub fn run(global: &GlobalArgs, printer: &Printer, args: &DeployArgs) -> Result<
             "files": changes,
             "resources": resources,
             "cost": cost,
+            "notes": notes,
             "written": !args.plan,
             "deployed": applies,
             "without_value": done.as_deref().unwrap_or_default(),

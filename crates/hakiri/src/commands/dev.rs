@@ -10,17 +10,16 @@ use hakiri_core::time::Instant;
 use hakiri_core::{Error, Result};
 use hakiri_engine::engine::SecretSource as _;
 
+use super::deploy::{Place, folder_name};
 use super::load;
 use crate::cli::{DevArgs, GlobalArgs};
 use crate::deploy::files::Files;
-use crate::deploy::input::Input;
 use crate::deploy::lock::Lock;
 use crate::deploy::{Target, changes, find, folder, target};
 use crate::dev::cloudflare;
 use crate::environment::EnvironmentSecrets;
 use crate::exit::Exit;
 use crate::printer::Printer;
-use crate::project::{self, Loaded};
 
 /// Where the status page is unless said otherwise.
 const PAGE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8320);
@@ -32,16 +31,14 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &DevArgs) -> Resu
         Ok(loaded) => loaded,
         Err(exit) => return Ok(exit),
     };
-    let project = &*loaded.project;
-    let manifest = project::texts(&loaded.dir)?;
-    let input = Input { project, manifest: &manifest, project_from_files: None };
+    let place = Place::of(global, loaded, target, args.dir.as_deref())?;
+    let (loaded, input) = (&place.loaded, place.input());
     let files = target::generate(target, &input)?;
     let Some(local) = target.local(&input) else {
         return Err(Error::new(Code::DeployTarget, format!("{} needs no local run of its own", target.name()))
             .with_hint("`hakiri serve` is what runs there, and here"));
     };
-    let named = project.env.as_deref().map(|env| format!("-{env}")).unwrap_or_default();
-    let work_dir = loaded.dir.join(".hakiri/dev").join(format!("{}{named}", target.name()));
+    let work_dir = loaded.dir.join(".hakiri/dev").join(folder_name(target, loaded.project.env.as_deref()));
     if args.fresh {
         match std::fs::remove_dir_all(&work_dir) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
@@ -50,7 +47,7 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &DevArgs) -> Resu
             _ => {}
         }
     }
-    let generated = generated(printer, target, &loaded, &files, &work_dir)?;
+    let generated = generated(printer, target, &place, args.dir.is_some(), &files, &work_dir)?;
     let secrets = EnvironmentSecrets::new(&loaded.dir).secrets(&local.secrets)?;
     let value = |name: &String| Some((name.clone(), secrets.get(name)?.expose().to_owned()));
     let options = cloudflare::Options {
@@ -72,25 +69,29 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &DevArgs) -> Resu
     Ok(Exit::Done)
 }
 
-/// The folder to run: the one that `hakiri deploy` wrote, as it stands there; without one a fresh generation.
+/// The folder to run: the one that `hakiri deploy` wrote, as it stands there; without one, unless it was asked for, a
+/// fresh generation.
 fn generated(
     printer: &Printer,
     target: &dyn Target,
-    loaded: &Loaded,
+    place: &Place,
+    is_chosen: bool,
     files: &Files,
     work_dir: &Path,
 ) -> Result<PathBuf> {
-    let (name, env) = (loaded.project.name.as_str(), loaded.project.env.as_deref());
-    let named = env.map(|env| format!("-{env}")).unwrap_or_default();
-    let deployed = loaded.dir.join("deploy").join(format!("{}{named}", target.name()));
+    let project = &place.loaded.project;
+    let (name, env, deployed) = (project.name.as_str(), project.env.as_deref(), &place.dir);
     let changes_in = |dir: &Path, lock: Option<&Lock>| {
         Ok::<_, Error>(changes::changes(files, lock, &folder::contents(dir, files, lock)?))
     };
-    if let Some(lock) = folder::lock(&deployed, target.name(), name, env)? {
-        if changes::differs(&changes_in(&deployed, Some(&lock))?) {
+    if let Some(lock) = place.lock(target)? {
+        if changes::differs(&changes_in(deployed, Some(&lock))?) {
             printer.note(&format!("{} is not what would be generated now; it is run as it stands", deployed.display()));
         }
-        return Ok(deployed);
+        return Ok(deployed.clone());
+    }
+    if is_chosen {
+        return Err(place.is_empty(target));
     }
     let dir = work_dir.join("generated");
     let lock = folder::lock(&dir, target.name(), name, env)?;

@@ -6,7 +6,7 @@
 
 use hakiri_core::Error;
 use hakiri_core::codes::Code;
-use hakiri_core::spec::Project;
+use hakiri_core::spec::{PipelineSpec, Project};
 
 use super::input::{local_paths, reads_bucket};
 use super::target::Target;
@@ -79,13 +79,14 @@ impl Feature {
         }
     }
 
-    /// Whether a project uses it.
-    fn is_used(self, project: &Project) -> bool {
-        let any = |test: &dyn Fn(&hakiri_core::spec::PipelineSpec) -> bool| project.pipelines.iter().any(test);
+    /// Whether a project uses it, with the pipelines of it that run there.
+    fn is_used(self, project: &Project, target: &dyn Target) -> bool {
+        let any = |test: &dyn Fn(&PipelineSpec) -> bool| project.pipelines.iter().any(|p| target.runs(p) && test(p));
         let bucket = project.context.path.as_deref().is_some_and(|p| p.starts_with("s3://"));
         match self {
             Self::Schedules => any(&|p| p.schedule.is_some()),
-            Self::ByHand => any(&|p| p.schedule.is_none()),
+            // Also where it does not run: whether that is fine is what the target answers.
+            Self::ByHand => project.pipelines.iter().any(|p| p.schedule.is_none()),
             Self::LocalFiles => any(&|p| !local_paths(p).is_empty()),
             Self::NetworkSources => any(&|p| p.source.connector != "file" || reads_bucket(p)),
             Self::Transforms => any(&|p| p.table.values().any(|t| t.transform.is_some())),
@@ -135,7 +136,7 @@ impl Refusal {
 
 /// The features that a project uses and a target lacks.
 pub fn missing(target: &dyn Target, project: &Project) -> Vec<Refusal> {
-    let used = Feature::ALL.into_iter().filter(|f| f.is_used(project));
+    let used = Feature::ALL.into_iter().filter(|f| f.is_used(project, target));
     used.filter_map(|feature| match target.supports(feature) {
         Support::No { why, instead } => {
             Some(Refusal::new(format!("{} does not support {}: {why}", target.name(), feature.title()), instead))
@@ -168,7 +169,7 @@ mod tests {
 
     use super::super::files::Files;
     use super::super::input::Input;
-    use super::super::steps::{How, Removal};
+    use super::super::steps::Removal;
     use super::super::target::generate;
     use super::*;
 
@@ -260,7 +261,7 @@ mod tests {
         }
 
         fn removal(&self, _: &Input<'_>, _: bool) -> Result<Removal> {
-            Ok(Removal { lost: Vec::new(), kept: Vec::new(), how: How::There(Vec::new()) })
+            Ok(Removal::there(Vec::new(), Vec::new(), Vec::new()))
         }
     }
 
@@ -292,7 +293,7 @@ mod tests {
             );
             let manifest = [ManifestText::new("hakiri.toml", text)];
             let project = parse(&manifest, None, &crate::world::connectors().list()).unwrap();
-            let used = |feature: Feature| feature.is_used(&project);
+            let used = |feature: Feature| feature.is_used(&project, &Poor);
             assert_eq!((used(Feature::LocalFiles), used(Feature::NetworkSources)), (local, network), "{paths}");
             let input = Input { project: &project, manifest: &manifest, project_from_files: None };
             assert!(input.local_files().iter().all(|(_, path)| !path.starts_with("s3://")));

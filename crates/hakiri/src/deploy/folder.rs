@@ -3,11 +3,12 @@
 #![allow(clippy::disallowed_methods)] // the one place that touches generated files
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use hakiri_core::codes::Code;
+use hakiri_core::hash::Hash;
 use hakiri_core::{Error, Result};
 
 use super::changes::{Change, Kind};
@@ -35,6 +36,16 @@ pub fn read(dir: &Path, path: &str) -> Result<Option<Vec<u8>>> {
     }
 }
 
+/// The first bytes of a file, as many as there are of them up to a limit.
+///
+/// # Errors
+/// `HK0005`.
+pub fn head(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
+    read.map(|_| bytes).map_err(|e| io(path, &e))
+}
+
 /// The lock of a folder, if there is one.
 ///
 /// # Errors
@@ -57,6 +68,16 @@ pub fn contents(dir: &Path, files: &Files, lock: Option<&Lock>) -> Result<BTreeM
         }
     }
     Ok(out)
+}
+
+/// The files that a lock names and that are not as it has them, by path.
+///
+/// # Errors
+/// See [`read`].
+pub fn edited(dir: &Path, lock: &Lock) -> Result<Vec<String>> {
+    let there = contents(dir, &Files::default(), Some(lock))?;
+    let differs = |(path, hash): &(&String, &Hash)| there.get(*path).is_none_or(|bytes| Hash::of(bytes) != **hash);
+    Ok(lock.files.iter().filter(differs).map(|(path, _)| path.clone()).collect())
 }
 
 /// Writes a generation: each file beside its place and then into it, the lock last. A crash in between leaves whole

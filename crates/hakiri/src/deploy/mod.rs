@@ -14,6 +14,7 @@
 //! cost        what that costs a month
 //! steps       what puts a target into effect or takes it away, as data
 //! runner      carries steps out; the only module here that starts programs
+//! elf         whether a program runs where nothing but itself is
 //! progress    how far that has come
 //! private     addresses that only a private network has
 //! ```
@@ -32,6 +33,7 @@ mod cloudflare;
 mod compose;
 pub mod cost;
 mod diff;
+mod elf;
 pub mod files;
 pub mod folder;
 pub mod input;
@@ -50,6 +52,7 @@ mod template;
 
 pub use self::refused::find;
 pub use self::target::Target;
+pub use self::template::shell;
 
 /// The version of what is generated, and of the lock file. It changes with the shape of the files, not with every
 /// release, so that a new binary alone makes no difference.

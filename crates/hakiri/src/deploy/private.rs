@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use hakiri_core::spec::PipelineSpec;
+use hakiri_core::url::Authority;
 use serde_json::Value;
 
 use super::input::Input;
@@ -11,10 +13,10 @@ const KEYS: [&str; 4] = ["url", "base_url", "token_url", "endpoint"];
 /// Endings of names that no public resolver knows.
 const ENDINGS: [&str; 7] = [".internal", ".local", ".localhost", ".lan", ".home.arpa", ".intranet", ".corp"];
 
-/// Where a project names such an address: what names it, and the host.
-pub fn hosts(input: &Input<'_>) -> Vec<(String, String)> {
+/// Where these pipelines of a project, or its webhook, name such an address: what names it, and the host.
+pub fn hosts<'p>(input: &Input<'_>, pipelines: impl IntoIterator<Item = &'p PipelineSpec>) -> Vec<(String, String)> {
     let mut out = Vec::new();
-    for pipeline in &input.project.pipelines {
+    for pipeline in pipelines {
         let mut found = Vec::new();
         urls(&pipeline.source.config, &mut found);
         out.extend(found.into_iter().filter_map(|url| Some((format!("the pipeline {}", pipeline.id), private(url)?))));
@@ -43,11 +45,9 @@ pub fn urls<'v>(value: &'v Value, out: &mut Vec<&'v str>) {
 
 /// The host of a URL, if it is one that cannot be reached from elsewhere. What a secret decides cannot be judged.
 fn private(url: &str) -> Option<String> {
-    let (_, rest) = url.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let hosts = authority.rsplit('@').next().unwrap_or_default();
     // PostgreSQL takes several hosts; each may be asked.
-    hosts
+    Authority::of(url)?
+        .hosts
         .split(',')
         .map(without_port)
         .find(|host| !host.contains("${") && is_private(host))

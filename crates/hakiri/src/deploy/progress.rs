@@ -29,6 +29,9 @@ pub struct Progress {
     /// What the last attempt that came to its end created.
     #[serde(default)]
     pub created: Vec<Resource>,
+    /// What an attempt that did not come to its end may have created.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    begun: Vec<Resource>,
 }
 
 impl Progress {
@@ -66,12 +69,28 @@ impl Progress {
         self.write(dir)
     }
 
+    /// Remembers what the next steps create, before the first of them.
+    ///
+    /// # Errors
+    /// `HK0005`.
+    pub fn creates(&mut self, dir: &Path, resources: Vec<Resource>) -> Result<()> {
+        self.begun = resources;
+        self.write(dir)
+    }
+
+    /// What there is or may be by what was done from here: none where nothing was.
+    pub fn deployed(&self) -> Vec<&Resource> {
+        let mut out: Vec<&Resource> = self.created.iter().collect();
+        out.extend(self.begun.iter().filter(|new| !self.created.iter().any(|old| old.is(new))));
+        out
+    }
+
     /// All steps are done: the next attempt starts anew.
     ///
     /// # Errors
     /// `HK0005`.
     pub fn end(&mut self, dir: &Path, created: Vec<Resource>) -> Result<()> {
-        *self = Self { key: None, done: Vec::new(), created };
+        *self = Self { key: None, done: Vec::new(), created, begun: Vec::new() };
         self.write(dir)
     }
 

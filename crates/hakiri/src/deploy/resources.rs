@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The kind of a resource that is a secret: it is gone with what it was given to.
+pub const SECRET: &str = "secret";
+
 /// Something that a target creates somewhere else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resource {
@@ -20,6 +23,11 @@ impl Resource {
     /// One without a binding.
     pub fn new(kind: &str, name: impl Into<String>, limit: impl Into<String>) -> Self {
         Self { kind: kind.to_owned(), name: name.into(), binding: None, limit: limit.into() }
+    }
+
+    /// Whether it is the same one, whatever its limit.
+    pub fn is(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.name == other.name
     }
 
     /// With the name by which the others see it.
@@ -68,16 +76,15 @@ pub struct Marked {
 
 /// Compares what is wanted with what was created from here last.
 pub fn marked(wanted: Vec<Resource>, created: &[Resource]) -> Vec<Marked> {
-    let is = |a: &Resource, b: &Resource| a.kind == b.kind && a.name == b.name;
     let left: Vec<Marked> = created
         .iter()
-        .filter(|old| !wanted.iter().any(|new| is(new, old)))
+        .filter(|old| !wanted.iter().any(|new| new.is(old)))
         .map(|old| Marked { resource: old.clone(), change: Mark::Leave })
         .collect();
     let mut out: Vec<Marked> = wanted
         .into_iter()
         .map(|new| {
-            let change = match created.iter().find(|old| is(&new, old)) {
+            let change = match created.iter().find(|old| old.is(&new)) {
                 None => Mark::Create,
                 Some(old) if *old == new => Mark::Same,
                 Some(_) => Mark::Change,
@@ -89,9 +96,22 @@ pub fn marked(wanted: Vec<Resource>, created: &[Resource]) -> Vec<Marked> {
     out
 }
 
+/// What was created, other than secrets, and is not among what is named now: whoever takes the named away leaves it.
+pub fn others<'r>(deployed: &[&'r Resource], named: &[Resource]) -> Vec<&'r Resource> {
+    let is_other = |old: &&&Resource| old.kind != SECRET && !named.iter().any(|new| new.is(old));
+    deployed.iter().filter(is_other).copied().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_created_under_another_name_is_found() {
+        let old = [Resource::new("a", "1", "x"), Resource::new(SECRET, "s", "x"), Resource::new("b", "1", "x")];
+        let named = [Resource::new("a", "1", "y"), Resource::new("b", "2", "x"), Resource::new("c", "1", "x")];
+        assert_eq!(others(&old.iter().collect::<Vec<_>>(), &named), [&old[2]]);
+    }
 
     #[test]
     fn resources_are_known_by_kind_and_name() {

@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use hakiri_core::codes::Code;
 use hakiri_core::{Error, Result};
 
+use super::elf;
 use super::folder;
 use super::progress::Progress;
 use super::steps::{Act, Here, Step};
@@ -17,21 +18,46 @@ use crate::printer::Printer;
 
 /// How many of a failed command's last lines are a part of the error.
 const LAST_LINES: usize = 12;
+/// The shortest part of a secret's value that is hidden.
+const SHORTEST: usize = 4;
 /// Where packages put their programs, below the folder.
 const PACKAGES: &str = "node_modules/.bin";
 
-/// Looks for the programs before anything is started.
+/// Looks at what the steps need before anything is started: the programs, this binary where it is to run somewhere else,
+/// and values that would have no effect.
 ///
 /// # Errors
-/// `HK1206` for the first that is missing.
+/// `HK1206` for the first that is missing or of no use.
 pub fn look(here: &Here) -> Result<()> {
     let path = environment::variable("PATH").unwrap_or_default();
     let is_there = |program: &str| path.split(':').any(|dir| !dir.is_empty() && Path::new(dir).join(program).is_file());
-    match here.tools.iter().find(|tool| !is_there(tool.program)) {
-        None => Ok(()),
-        Some(tool) => Err(Error::new(Code::DeployTool, format!("there is no `{}`, which {}", tool.program, tool.why))
-            .with_hint(format!("{}, and run the command again", tool.remedy))),
+    if let Some(tool) = here.tools.iter().find(|tool| !is_there(tool.program)) {
+        return Err(Error::new(Code::DeployTool, format!("there is no `{}`, which {}", tool.program, tool.why))
+            .with_hint(format!("{}, and run the command again", tool.remedy)));
     }
+    for step in &here.steps {
+        match &step.act {
+            Act::Binary(_) => {
+                let program = environment::executable()?;
+                elf::static_x86_64(&folder::head(&program, elf::HEAD)?).map_err(|why| {
+                    Error::new(Code::DeployTool, format!("{} cannot run in the image: {why}", program.display()))
+                        .with_hint("run the command with the released binary for Linux on x86-64, which is static")
+                })?;
+            }
+            Act::Secret { name, shortest, .. } => {
+                let length = environment::variable(name).map(|value| value.trim().chars().count());
+                if let Some(length) = length.filter(|length| length < shortest) {
+                    return Err(Error::new(
+                        Code::DeployTool,
+                        format!("{name} has {length} characters, and with less than {shortest} it has no effect there"),
+                    )
+                    .with_hint(format!("set {name} to {shortest} random characters or more, or unset it")));
+                }
+            }
+            Act::Write { .. } | Act::Run { .. } => {}
+        }
+    }
+    Ok(())
 }
 
 /// Runs the steps that are not done, in the folder. Returns the secrets that have no value here, with whether the
@@ -128,10 +154,7 @@ fn command_of(
     let (mut last, mut is_fine) = (VecDeque::new(), false);
     for line in lines {
         // Whatever a program repeats of what it was given, a secret is not in what Hakiri prints (P8).
-        let line = match stdin {
-            Some(value) => line.replace(value, "***"),
-            None => line,
-        };
+        let line = stdin.map_or_else(|| line.clone(), |value| masked(&line, value));
         is_fine |= fine.iter().any(|text| line.contains(text));
         printer.note(&format!("  | {line}"));
         if !line.trim().is_empty() {
@@ -147,6 +170,15 @@ fn command_of(
     }
     let last: Vec<String> = last.into();
     Err(failed(format!("failed ({status}); its last lines:"), &last))
+}
+
+/// A line without a secret's value, or any line of it: output comes by the line, and a value may have several, such as a
+/// key in PEM. What is shorter than four characters is in too many words to be hidden, and gives away nothing.
+fn masked(line: &str, value: &str) -> String {
+    let mut parts: Vec<&str> = value.lines().map(str::trim).filter(|part| part.chars().count() >= SHORTEST).collect();
+    // The longest first: one may be a part of another, of which the rest would stay.
+    parts.sort_by_key(|part| std::cmp::Reverse(part.len()));
+    parts.into_iter().fold(line.to_owned(), |line, part| line.replace(part, "***"))
 }
 
 /// A line without colours and other signs to a terminal: they would stand between the words that are looked for, and a
@@ -180,5 +212,15 @@ mod tests {
             "\u{2718} [ERROR] no\tway"
         );
         assert_eq!(plain("a\u{7}b\u{1b}"), "ab");
+    }
+
+    #[test]
+    fn each_line_of_a_secret_is_hidden() {
+        let value = "-----BEGIN KEY-----\r\n  canary-one\ncanary-one-and-two\nab\n\n";
+        assert_eq!(masked("given   canary-one", value), "given   ***");
+        assert_eq!(masked("x canary-one-and-two, canary-one", value), "x ***, ***");
+        assert_eq!(masked("-----BEGIN KEY-----", value), "***");
+        assert_eq!(masked("about ab", value), "about ab");
+        assert_eq!(masked("nothing", ""), "nothing");
     }
 }

@@ -1,6 +1,7 @@
 //! Which secrets a deployed project needs, by name (P8): the only thing about them that a generated file holds.
 
 use hakiri_core::secret::{Piece, references};
+use hakiri_core::spec::PipelineSpec;
 use serde_json::Value;
 
 use super::input::{Input, reads_bucket};
@@ -19,10 +20,10 @@ pub struct Needed {
     pub optional: bool,
 }
 
-/// What the pipelines and the webhook need, wherever catalog and store are.
-pub fn of_project(input: &Input<'_>) -> Vec<Needed> {
+/// What these pipelines and the webhook need, wherever catalog and store are.
+pub fn of_pipelines<'p>(input: &Input<'_>, pipelines: impl IntoIterator<Item = &'p PipelineSpec>) -> Vec<Needed> {
     let mut all = All::default();
-    all.of_pipelines(input);
+    all.of_pipelines(pipelines);
     all.of_notify(input);
     all.0
 }
@@ -38,8 +39,8 @@ impl All {
         }
     }
 
-    fn of_pipelines(&mut self, input: &Input<'_>) {
-        for pipeline in &input.project.pipelines {
+    fn of_pipelines<'p>(&mut self, pipelines: impl IntoIterator<Item = &'p PipelineSpec>) {
+        for pipeline in pipelines {
             for name in &pipeline.secrets {
                 self.add(name, format!("a secret of the pipeline {}", pipeline.id), false);
             }
@@ -63,7 +64,7 @@ impl All {
 pub fn needed(input: &Input<'_>, listens_beyond: bool) -> Vec<Needed> {
     let project = input.project;
     let mut all = All::default();
-    all.of_pipelines(input);
+    all.of_pipelines(&project.pipelines);
     for name in project.catalog_secrets() {
         all.add(&name, "used by [catalog] url".to_owned(), false);
     }

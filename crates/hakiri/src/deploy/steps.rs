@@ -1,6 +1,8 @@
 //! What puts a target into effect from here, or takes it away: data, so that it can be shown, tested and gone on with.
 //! [`super::runner`] carries it out.
 
+use super::resources::Resource;
+
 /// What is done from here, in order, and with which programs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Here {
@@ -56,6 +58,8 @@ pub enum Act {
         name: String,
         /// Whether the project runs without it.
         optional: bool,
+        /// Of fewer characters it has no effect.
+        shortest: usize,
         /// Program and arguments.
         command: Vec<String>,
     },
@@ -97,8 +101,19 @@ pub struct Removal {
     pub lost: Vec<String>,
     /// What stays (G4).
     pub kept: Vec<String>,
+    /// What a person has to do first, since no step does it.
+    pub before: Vec<String>,
+    /// What of the target's resources there is afterwards.
+    pub left: Vec<Resource>,
     /// How it is done.
     pub how: How,
+}
+
+impl Removal {
+    /// One that is done on a server, of which nothing is remembered here.
+    pub fn there(lost: Vec<String>, kept: Vec<String>, commands: Vec<String>) -> Self {
+        Self { lost, kept, before: Vec::new(), left: Vec::new(), how: How::There(commands) }
+    }
 }
 
 /// Where commands run.

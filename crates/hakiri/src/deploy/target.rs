@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use hakiri_core::Result;
+use hakiri_core::spec::PipelineSpec;
 
 use super::FORMAT;
 use super::capability::{Feature, Refusal, Support};
@@ -21,6 +22,11 @@ pub trait Target: Debug + Sync {
 
     /// Whether it has a feature. Every target answers for every feature, so that a new feature cannot be forgotten.
     fn supports(&self, feature: Feature) -> Support;
+
+    /// Whether a pipeline ever runs there. What does not is neither refused nor given anything.
+    fn runs(&self, _pipeline: &PipelineSpec) -> bool {
+        true
+    }
 
     /// What of this project is beyond the target although it has the feature: values, paths, combinations.
     fn limits(&self, input: &Input<'_>) -> Vec<Refusal>;
@@ -43,6 +49,11 @@ pub trait Target: Debug + Sync {
     /// The topology, as the docs number it.
     fn topology(&self, input: &Input<'_>) -> &'static str {
         input.topology()
+    }
+
+    /// What else is to know of this project there, before it is there.
+    fn notes(&self, _input: &Input<'_>) -> Vec<String> {
+        Vec::new()
     }
 
     /// What is created in an account of somebody; nothing on a server of one's own.

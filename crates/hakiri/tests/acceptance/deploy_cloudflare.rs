@@ -2,13 +2,15 @@
 //! commands that are run, with programs that stand in for `npm`, `wrangler` and `docker`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
+use self::apply::Tools;
 use crate::support::{Project, Ran, files_below};
+
+mod apply;
 
 /// A pipeline with a secret, one without a schedule, a webhook, and a store and catalog that are for elsewhere.
 const SHOP: &str = r#"
@@ -44,6 +46,12 @@ secrets = ["SHOP_DATABASE"]
 [env.staging]
 "#;
 const DIR: &str = "deploy/cloudflare";
+
+/// With a schedule for the pipeline that has none, which reads this database.
+fn by_the_hour(url: &str) -> String {
+    let database = SHOP.replace("url = \"${SHOP_DATABASE}\"", &format!("url = \"{url}\""));
+    database.replace("id = \"by-hand\"", "id = \"by-hand\"\nschedule = \"every 1h\"")
+}
 
 fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     files_below(dir, dir).into_iter().map(|p| (p.clone(), std::fs::read(dir.join(p)).unwrap())).collect()
@@ -97,14 +105,15 @@ fn the_folder_is_the_same_bytes_wherever_the_project_lies_and_says_what_made_it(
 fn the_deployment_has_a_store_and_a_catalog_of_its_own() {
     let project = Project::new(SHOP);
     project.hakiri(&["deploy", "cloudflare"]).expect(0);
-    let expected = "/hakiri -C /project --log-format json --memory 512MiB worker --listen 0.0.0.0:8080 --catalog http://catalog.hakiri \
+    let expected = "/hakiri -C /project --log-format json --memory 512MiB worker --grace 8s --listen 0.0.0.0:8080 --catalog http://catalog.hakiri \
                     --store s3://hakiri-test";
     assert_eq!(entrypoint(&project, DIR).join(" "), expected);
     let ts = text(&project, "deploy/cloudflare/src/project.ts");
     assert!(ts.contains("PIPELINES: readonly string[] = [\"api\"];"), "{ts}");
     assert!(
         ts.contains(
-            "SECRETS: readonly string[] = [\"API_TOKEN\",\"HAKIRI_STAGE\",\"SHOP_DATABASE\",\"HOOK\",\"HAKIRI_NOTIFY_SECRET\"];"
+            "SECRETS: Readonly<Record<string, readonly string[]>> = \
+             {\"api\":[\"API_TOKEN\",\"HAKIRI_STAGE\",\"HOOK\",\"HAKIRI_NOTIFY_SECRET\"]};"
         ),
         "{ts}"
     );
@@ -116,6 +125,44 @@ fn the_deployment_has_a_store_and_a_catalog_of_its_own() {
         build(&text(&project, "deploy/cloudflare/src/project.ts")),
         "another manifest, another build"
     );
+}
+
+#[test]
+fn each_container_is_given_its_own_secrets_and_those_of_the_webhook() {
+    let project = Project::new(&by_the_hour("${SHOP_DATABASE}"));
+    let deployed = project.hakiri(&["deploy", "cloudflare"]).expect(0);
+    assert!(!deployed.stderr.contains("Without a schedule"), "{}", deployed.stderr);
+    let ts = text(&project, "deploy/cloudflare/src/project.ts");
+    let line = ts.lines().find_map(|l| l.split_once("SECRETS: ")?.1.split_once(" = ")).unwrap().1;
+    let secrets: BTreeMap<String, Vec<String>> = serde_json::from_str(line.trim_end_matches(';')).unwrap();
+    let webhook = ["HOOK", "HAKIRI_NOTIFY_SECRET"];
+    let expected = [("api", vec!["API_TOKEN", "HAKIRI_STAGE"]), ("by-hand", vec!["SHOP_DATABASE"])];
+    for (pipeline, names) in expected {
+        assert_eq!(secrets[pipeline], [names, webhook.to_vec()].concat(), "{pipeline}");
+    }
+    assert_eq!(secrets.len(), 2, "{secrets:?}");
+    assert!(text(&project, "deploy/cloudflare/secrets.example").contains("\nSHOP_DATABASE="));
+}
+
+#[test]
+fn a_pipeline_that_never_runs_there_is_not_in_the_way_and_is_said() {
+    let inbox =
+        "[[pipeline]]\nid = \"f\"\nsource = { connector = \"file\", config = { path = \"s3://inbox/a.csv\" } }\n";
+    let manifest = SHOP.replace("${SHOP_DATABASE}", "postgres://u:${SHOP_DATABASE}@localhost/x?sslrootcert=ca.pem");
+    let project =
+        Project::new(&format!("{manifest}\n{}\n{inbox}", inbox.replace("s3://inbox/", "").replace("\"f\"", "\"g\"")));
+    for args in [&["deploy", "cloudflare", "--plan"][..], &["deploy", "cloudflare"]] {
+        project.hakiri(args).expect(0).says("Without a schedule, and so never run there: by-hand, g, f");
+    }
+    let readme = text(&project, "deploy/cloudflare/README.md");
+    assert!(
+        readme.contains("- Without a schedule, and so never run there: by-hand, g, f.\n- What it does"),
+        "{readme}"
+    );
+    for path in ["README.md", "secrets.example", "src/project.ts"] {
+        let text = text(&project, &format!("{DIR}/{path}"));
+        assert!(!text.contains("SHOP_DATABASE") && !text.contains("inbox"), "{path}:\n{text}");
+    }
 }
 
 #[test]
@@ -143,13 +190,10 @@ fn what_the_platform_cannot_do_is_refused_before_anything_is_written() {
         (with("every 15m", "every 30s"), "more often than once a minute"),
         (with("schedule = \"every 15m\"", ""), "no pipeline has a schedule"),
         (with("https://api.example.com/${HAKIRI_STAGE}", "http://10.0.0.7/"), "names 10.0.0.7"),
-        (with("${SHOP_DATABASE}", "postgres://u:${SHOP_DATABASE}@db.prod.internal/x"), "names db.prod.internal"),
-        (with("${SHOP_DATABASE}", "postgres://u:${SHOP_DATABASE}@localhost/x"), "names localhost"),
+        (by_the_hour("postgres://u:${SHOP_DATABASE}@db.prod.internal/x"), "names db.prod.internal"),
+        (by_the_hour("postgres://u:${SHOP_DATABASE}@localhost/x"), "names localhost"),
         (
-            with(
-                "${SHOP_DATABASE}",
-                "postgres://u:${SHOP_DATABASE}@db.example.com/x?sslmode=verify-full&sslrootcert=ca.pem",
-            ),
+            by_the_hour("postgres://u:${SHOP_DATABASE}@db.example.com/x?sslmode=verify-full&sslrootcert=ca.pem"),
             "sslrootcert of the pipeline by-hand names a file",
         ),
         (with("${HOOK}", "http://hooks.local/x"), "[notify] webhook names hooks.local"),
@@ -159,7 +203,7 @@ fn what_the_platform_cannot_do_is_refused_before_anything_is_written() {
         (format!("[deploy.cloudflare]\nmemory = \"16GiB\"\n{SHOP}"), "set memory to 12GiB at most"),
         (
             format!(
-                "{SHOP}\n[[pipeline]]\nid = \"f\"\nsource = {{ connector = \"file\", config = {{ path = \"a.csv\" }} }}\n"
+                "{SHOP}\n[[pipeline]]\nid = \"f\"\nschedule = \"every 1h\"\nsource = {{ connector = \"file\", config = {{ path = \"a.csv\" }} }}\n"
             ),
             "does not support local files as a source",
         ),
@@ -175,7 +219,7 @@ fn what_the_platform_cannot_do_is_refused_before_anything_is_written() {
 fn files_in_a_bucket_are_read_and_the_token_is_said_to_need_it() {
     let files = |path: &str| {
         format!(
-            "{SHOP}\n[[pipeline]]\nid = \"f\"\nsource = {{ connector = \"file\", config = {{ path = \"{path}\" }} }}\n"
+            "{SHOP}\n[[pipeline]]\nid = \"f\"\nschedule = \"every 1h\"\nsource = {{ connector = \"file\", config = {{ path = \"{path}\" }} }}\n"
         )
     };
     let project = Project::new(&files("s3://acme-inbox/sales/*.csv"));
@@ -237,202 +281,15 @@ fn a_plan_lists_what_is_created_and_what_it_costs() {
     let items = plan["cost"]["items"].as_array().unwrap();
     let memory = items.iter().find(|i| i["what"] == "container memory").unwrap();
     let seconds = memory["quantity"].as_f64().unwrap();
+    assert!((seconds - 43_800.0 * 5.0 * 12.0).abs() < 1.0, "a tick a minute, five seconds awake, 12 GiB: {memory}");
     let amount = (seconds - 90_000.0) * 0.000_002_5;
-    assert!((memory["amount"].as_f64().unwrap() - amount).abs() < 1e-6 && amount > 20.0, "{memory}");
+    assert!((memory["amount"].as_f64().unwrap() - amount).abs() < 1e-6 && amount > 5.0, "{memory}");
     let total: f64 = items.iter().map(|i| i["amount"].as_f64().unwrap()).sum();
     assert!((plan["cost"]["total"].as_f64().unwrap() - total).abs() < 1e-6, "{plan}");
 
     // Servers of one's own: nothing is created for money.
     let plan = project.hakiri(&["deploy", "systemd", "--plan", "--json"]).expect(0).json();
     assert_eq!((&plan["resources"], &plan["cost"]), (&serde_json::json!([]), &Value::Null));
-}
-
-/// Programs that write down how they are called, and fail where a file says so.
-struct Tools {
-    dir: tempfile::TempDir,
-}
-
-impl Tools {
-    fn new(names: &[&str]) -> Self {
-        let tools = Self { dir: tempfile::tempdir().unwrap() };
-        for name in names {
-            let script = format!(
-                r#"#!/bin/sh
-here={here}
-printf '%s\n' "{name} $*" >>"$here/log"
-case "$*" in "secret put "*) read -r value; printf '%s=%s\n' "$3" "$value" >>"$here/secrets"; echo "given $value";; esac
-case "$*" in "r2 bucket create "*) [ -e "$here/there" ] && {{ echo "A bucket of this name already exists" >&2; exit 1; }};; esac
-if [ -e "$here/broken" ] && read -r word <"$here/broken" && [ "$word" = "$1" ]; then
-    echo "the platform said no" >&2
-    exit 7
-fi
-exit 0
-"#,
-                here = tools.dir.path().display(),
-            );
-            let path = tools.dir.path().join(name);
-            std::fs::write(&path, script).unwrap();
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        }
-        tools
-    }
-
-    fn note(&self, name: &str, text: &str) {
-        std::fs::write(self.dir.path().join(name), text).unwrap();
-    }
-
-    fn forget(&self, name: &str) {
-        let _ = std::fs::remove_file(self.dir.path().join(name));
-    }
-
-    /// What was called since the last time.
-    fn log(&self) -> Vec<String> {
-        let text = std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
-        self.forget("log");
-        text.lines().map(str::to_owned).collect()
-    }
-
-    /// Runs Hakiri with these programs alone on its path.
-    fn hakiri(&self, project: &Project, args: &[&str], env: &[(&str, &str)]) -> Ran {
-        let mut command = project.command(args);
-        command.env("PATH", self.dir.path()).envs(env.iter().copied());
-        command.output().unwrap().into()
-    }
-}
-
-const APPLY: [&str; 3] = ["deploy", "cloudflare", "--apply"];
-const ENV: [(&str, &str); 5] = [
-    ("R2_ACCESS_KEY_ID", "key-of-the-bucket"),
-    ("R2_SECRET_ACCESS_KEY", "canary-secret"),
-    ("R2_ENDPOINT", "https://account.r2.cloudflarestorage.com"),
-    ("API_TOKEN", "canary-token"),
-    ("SHOP_DATABASE", "canary-database"),
-];
-
-#[test]
-fn apply_runs_each_step_in_order_and_goes_on_where_it_failed() {
-    let project = Project::new(SHOP);
-    let tools = Tools::new(&["npm", "wrangler", "docker"]);
-    tools.note("broken", "deploy\n");
-    let failed = tools.hakiri(&project, &APPLY, &ENV).expect(1);
-    failed.says("HK1207").says("`wrangler deploy` failed").says("| the platform said no");
-    failed.says("run `hakiri deploy cloudflare --apply` again: it goes on with this step");
-    let install = "npm install --no-audit --no-fund";
-    let bucket = "wrangler r2 bucket create hakiri-test";
-    assert_eq!(tools.log(), [install, bucket, "wrangler deploy"]);
-    assert!(project.path().join(DIR).join("hakiri").is_file(), "the image needs the binary");
-
-    // What was done is not done again, and the rest is.
-    tools.forget("broken");
-    let done = tools.hakiri(&project, &APPLY, &ENV).expect(0);
-    done.says("the bucket: done before").says("the secret HOOK has no value here").says("deployed");
-    let secrets = ["R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_ENDPOINT", "API_TOKEN", "SHOP_DATABASE"];
-    let put = secrets.map(|name| format!("wrangler secret put {name}"));
-    let mut expected = vec!["wrangler deploy".to_owned()];
-    expected.extend(put.clone());
-    let log = tools.log();
-    assert_eq!(log, expected);
-    // Values go where they belong and nowhere else: not among arguments, not into the output, not into the folder.
-    let given = std::fs::read_to_string(tools.dir.path().join("secrets")).unwrap();
-    assert!(
-        given.contains("API_TOKEN=canary-token\n") && given.contains("R2_SECRET_ACCESS_KEY=canary-secret\n"),
-        "{given}"
-    );
-    assert!(!done.stderr.contains("canary") && done.stderr.contains("given ***"), "{}", done.stderr);
-    let mut folder = contents(&project.path().join(DIR));
-    folder.remove("hakiri");
-    for (path, bytes) in folder {
-        assert!(!String::from_utf8_lossy(&bytes).contains("canary"), "{path}");
-    }
-
-    // Everything may be repeated, and that the bucket is there is fine (G6).
-    tools.note("there", "");
-    tools.hakiri(&project, &APPLY, &ENV).expect(0);
-    let mut all = vec![install.to_owned(), bucket.to_owned(), "wrangler deploy".to_owned()];
-    all.extend(put);
-    assert_eq!(tools.log(), all);
-    // Now the plan knows what is there.
-    let plan = project.hakiri(&["deploy", "cloudflare", "--plan"]).expect(0);
-    plan.says("= Worker hakiri-test: ").says("= R2 bucket hakiri-test");
-    project.manifest(&format!("[deploy.cloudflare]\ninstance_type = \"standard-1\"\nbucket = \"lake\"\n{SHOP}"));
-    let plan = project.hakiri(&["deploy", "cloudflare", "--plan"]).expect(0);
-    plan.says("~ container hakiri-test-runner").says("+ R2 bucket lake").says("- R2 bucket hakiri-test");
-}
-
-#[test]
-fn other_files_make_an_interrupted_apply_start_anew() {
-    let project = Project::new(SHOP);
-    let tools = Tools::new(&["npm", "wrangler", "docker"]);
-    tools.note("broken", "deploy\n");
-    tools.hakiri(&project, &APPLY, &ENV).expect(1).says("HK1207");
-    tools.forget("broken");
-    tools.log();
-    project.manifest(&format!("{SHOP}\n# changed\n"));
-    tools.hakiri(&project, &APPLY, &[]).expect(0);
-    assert_eq!(
-        tools.log(),
-        ["npm install --no-audit --no-fund", "wrangler r2 bucket create hakiri-test", "wrangler deploy"]
-    );
-}
-
-#[test]
-fn a_missing_program_is_said_before_anything_is_done() {
-    for (there, missing) in [(&["wrangler", "docker"][..], "npm"), (&["npm", "wrangler"], "docker")] {
-        let project = Project::new(SHOP);
-        let tools = Tools::new(there);
-        let refused = tools.hakiri(&project, &APPLY, &ENV).expect(2);
-        refused.says("HK1206").says(&format!("there is no `{missing}`")).says("install");
-        assert!(tools.log().is_empty() && !project.path().join("deploy").exists());
-    }
-}
-
-#[test]
-fn destroy_says_what_would_be_lost_and_keeps_the_data_unless_it_is_named() {
-    let project = Project::new(SHOP);
-    let tools = Tools::new(&["npm", "wrangler"]);
-    tools.hakiri(&project, &["destroy", "cloudflare", "--yes"], &[]).expect(2).says("HK1204").says("holds no files");
-    project.hakiri(&["deploy", "cloudflare"]).expect(0);
-    let said = tools.hakiri(&project, &["destroy", "cloudflare"], &[]).expect(0);
-    said.says("lost for good").says("the bucket hakiri-test with all stored data").says("nothing was done");
-    said.says("`hakiri destroy cloudflare --yes` does it");
-    assert!(tools.log().is_empty());
-
-    tools.hakiri(&project, &["destroy", "cloudflare", "--yes"], &[]).expect(0).says("kept:").says("destroyed");
-    assert_eq!(
-        tools.log(),
-        [
-            "npm install --no-audit --no-fund",
-            "wrangler deploy --config wrangler.asleep.jsonc --containers-rollout=none",
-            "wrangler workflows delete hakiri-test-run",
-        ]
-    );
-    let asleep = text(&project, "deploy/cloudflare/wrangler.asleep.jsonc");
-    let awake = text(&project, "deploy/cloudflare/wrangler.jsonc");
-    assert_eq!(asleep, awake.replace("\"crons\": [\"* * * * *\"]", "\"crons\": []"), "the trigger is all that differs");
-
-    let said = tools.hakiri(&project, &["destroy", "cloudflare", "--with-data"], &[]).expect(0);
-    said.says("the catalog in the Durable Object").says("nothing was done");
-    assert!(tools.log().is_empty());
-    tools.hakiri(&project, &["destroy", "cloudflare", "--yes", "--with-data"], &[]).expect(0);
-    assert_eq!(
-        tools.log(),
-        [
-            "npm install --no-audit --no-fund",
-            "wrangler workflows delete hakiri-test-run",
-            "wrangler delete hakiri-test --force",
-            "wrangler r2 bucket delete hakiri-test",
-        ]
-    );
-
-    // On servers of one's own the commands are for their administrator.
-    for (target, command) in [("systemd", "systemctl disable --now hakiri-test"), ("compose", "docker compose down")] {
-        let local = Project::new(
-            "[[pipeline]]\nid = \"f\"\nsource = { connector = \"file\", config = { path = \"data/a.csv\" } }\n",
-        );
-        local.hakiri(&["deploy", target]).expect(0);
-        local.hakiri(&["destroy", target]).expect(0).says(command).says("on its server").says("nothing was done");
-        local.hakiri(&["destroy", target, "--yes"]).expect(2).says("HK1205").says(command);
-    }
 }
 
 /// The folder with the packages that the generated project names.
@@ -457,7 +314,7 @@ fn the_generated_project_type_checks_and_bundles_offline() {
         let project = Project::new(&manifest);
         project.hakiri(args).expect(0);
         // Also what `destroy` deploys, before the packages are there, which would be asked instead of the stand-ins.
-        let destroy: Vec<&str> = ["destroy"].iter().chain(&args[1..]).chain(&["--yes"]).copied().collect();
+        let destroy: Vec<&str> = ["destroy"].iter().chain(&args[1..]).chain(&["--yes", "--force"]).copied().collect();
         Tools::new(&["npm", "wrangler"]).hakiri(&project, &destroy, &[]).expect(0);
         let dir = project.path().join(dir);
         std::os::unix::fs::symlink(&packages, dir.join("node_modules")).unwrap();

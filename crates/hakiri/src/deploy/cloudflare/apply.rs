@@ -8,15 +8,18 @@
 use hakiri_core::Result;
 
 use super::limits::Size;
-use super::{Settings, TRIGGER, scheduled, wrangler};
+use super::{CATALOG_TOKEN, Settings, TRIGGER, scheduled, wrangler};
 use crate::deploy::input::Input;
-use crate::deploy::resources::Resource;
+use crate::deploy::resources::{Resource, SECRET};
 use crate::deploy::steps::{Act, Here, How, Removal, Step, Tool};
 
-/// The kind of a resource that is a secret.
-pub(super) const SECRET: &str = "secret";
+/// The kinds that a deployment has none of any more when it was put to sleep.
+const CRON: &str = "cron trigger";
+const WORKFLOW: &str = "Workflow";
 /// What wrangler says of a bucket that is there already. Names of buckets are the account's own: it cannot be another's.
 const THERE: &[&str] = &["already exists", "[code: 10004]"];
+/// The shortest token that opens the public door of the catalog, as `index.ts` has it: a shorter one leaves it shut.
+pub(super) const CATALOG_TOKEN_SHORTEST: usize = 16;
 /// What it says of a Worker, a bucket and a Workflow that are gone: by their codes, since "not found" is also said of
 /// accounts and programs, and what is still there must not pass for gone.
 const GONE: &[&str] = &["[code: 10007]", "[code: 10006]", "[code: 10200]", "workflow.not_found"];
@@ -43,11 +46,11 @@ pub(super) fn resources(input: &Input<'_>, s: &Settings) -> Vec<Resource> {
     let instances = scheduled(input).len();
     let mut out = vec![
         Resource::new("Worker", &s.name, "128 MB; rows never pass it"),
-        Resource::new("cron trigger", TRIGGER, "once a minute, UTC, one of the account's 250"),
+        Resource::new(CRON, TRIGGER, "once a minute, UTC, one of the account's 250"),
         Resource::new("Durable Object", "Catalog", "10 GB, 2 MB a record").bound("CATALOG"),
         Resource::new("Durable Object", "Runner", "one for each pipeline, leads its container").bound("RUNNER"),
         Resource::new(
-            "Workflow",
+            WORKFLOW,
             s.workflow(),
             "10,000 steps an instance, 1 MiB a result; one for each pipeline and wake",
         )
@@ -82,6 +85,7 @@ pub(super) fn steps(s: &Settings) -> Vec<Step> {
     steps.extend(s.needed().into_iter().map(|n| Step {
         title: format!("the secret {}", n.name),
         act: Act::Secret {
+            shortest: if n.name == CATALOG_TOKEN { CATALOG_TOKEN_SHORTEST } else { 0 },
             command: ["wrangler", "secret", "put", &n.name].map(str::to_owned).to_vec(),
             name: n.name,
             optional: n.optional,
@@ -103,33 +107,7 @@ pub(super) fn by_hand(step: &Step) -> String {
 /// What `hakiri destroy` does.
 pub(super) fn removal(input: &Input<'_>, s: &Settings, with_data: bool) -> Result<Removal> {
     let workflow = s.workflow();
-    let end = Step::run_or(
-        "the Workflow, with the instances that run",
-        &["wrangler", "workflows", "delete", &workflow],
-        GONE,
-    );
-    if with_data {
-        let steps = vec![
-            install(),
-            end,
-            Step::run_or(
-                "the Worker, with its catalog, secrets and containers",
-                &["wrangler", "delete", &s.name, "--force"],
-                GONE,
-            ),
-            Step::run_or("the bucket", &["wrangler", "r2", "bucket", "delete", &s.bucket], GONE),
-        ];
-        return Ok(Removal {
-            lost: vec![
-                format!("the catalog in the Durable Object of {}: how far each table was read, runs, schemas", s.name),
-                format!("the bucket {} with all stored data; Cloudflare deletes it only once it is empty", s.bucket),
-                format!("the Workflow {workflow} and its history, the containers, the secrets of the Worker"),
-            ],
-            kept: vec!["the images that were pushed: `npx wrangler containers images list`".to_owned()],
-            how: How::Here(Here { tools: TOOLS[..1].to_vec(), steps }),
-        });
-    }
-    let steps = vec![
+    let mut steps = vec![
         install(),
         Step {
             title: "a configuration without a trigger".to_owned(),
@@ -137,20 +115,55 @@ pub(super) fn removal(input: &Input<'_>, s: &Settings, with_data: bool) -> Resul
         },
         // Without the image: Docker is not needed to put something to sleep.
         Step::run("the trigger", &["wrangler", "deploy", "--config", ASLEEP, "--containers-rollout=none"]),
-        end,
+        Step::run_or(
+            "the Workflow, with the instances that run",
+            &["wrangler", "workflows", "delete", &workflow],
+            GONE,
+        ),
     ];
+    if !with_data {
+        return Ok(Removal {
+            lost: vec![
+                "the trigger: no pipeline runs any more".to_owned(),
+                format!(
+                    "the Workflow {workflow}, its history and the instances that run; what they did not commit is read \
+                     again"
+                ),
+            ],
+            kept: vec![
+                format!(
+                    "the Worker {} with its catalog and secrets, asleep: it costs nothing but what it stores",
+                    s.name
+                ),
+                format!("the bucket {} with all stored data", s.bucket),
+                "`hakiri deploy cloudflare --apply` wakes it again; `--with-data` destroys the rest as well".to_owned(),
+            ],
+            before: Vec::new(),
+            left: resources(input, s).into_iter().filter(|r| ![CRON, WORKFLOW].contains(&r.kind.as_str())).collect(),
+            how: How::Here(Here { tools: TOOLS[..1].to_vec(), steps }),
+        });
+    }
+    // The bucket before the catalog: if it still holds data the deletion ends here, and what is in it can still be read
+    // on by whoever thinks better of it. Nothing writes to it any more, since the trigger went first.
+    steps.push(Step::run_or("the bucket, if it is empty", &["wrangler", "r2", "bucket", "delete", &s.bucket], GONE));
+    steps.push(Step::run_or(
+        "the Worker, with its catalog, secrets and containers",
+        &["wrangler", "delete", &s.name, "--force"],
+        GONE,
+    ));
     Ok(Removal {
         lost: vec![
-            "the trigger: no pipeline runs any more".to_owned(),
-            format!(
-                "the Workflow {workflow}, its history and the instances that run; what they did not commit is read again"
-            ),
-        ],
-        kept: vec![
-            format!("the Worker {} with its catalog and secrets, asleep: it costs nothing but what it stores", s.name),
+            format!("the catalog in the Durable Object of {}: how far each table was read, runs, schemas", s.name),
             format!("the bucket {} with all stored data", s.bucket),
-            "`hakiri deploy cloudflare --apply` wakes it again; `--with-data` destroys the rest as well".to_owned(),
+            format!("the Workflow {workflow} and its history, the containers, the secrets of the Worker"),
         ],
+        kept: vec!["the images that were pushed: `npx wrangler containers images list`".to_owned()],
+        before: vec![format!(
+            "empty the bucket {} yourself, in the dashboard (R2) or with any client of S3: wrangler deletes only one that \
+             is empty, and until it is the catalog stays",
+            s.bucket
+        )],
+        left: Vec::new(),
         how: How::Here(Here { tools: TOOLS[..1].to_vec(), steps }),
     })
 }

@@ -78,14 +78,14 @@ pub(super) fn limits(input: &Input<'_>, settings: &Settings) -> Vec<Refusal> {
             },
         ));
     }
-    for (what, host) in private::hosts(input) {
+    for (what, host) in private::hosts(input, super::scheduled(input)) {
         out.push(Refusal::new(
             format!("{what} names {host}, which containers cannot reach: they have no private network"),
             "name a host that can be reached over the internet, with TLS and a password, or deploy with `hakiri deploy \
              systemd` or `compose` within that network",
         ));
     }
-    for pipeline in &input.project.pipelines {
+    for pipeline in super::scheduled(input) {
         let mut urls = Vec::new();
         private::urls(&pipeline.source.config, &mut urls);
         if urls.iter().any(|url| url.contains("sslrootcert=") && !url.contains("sslrootcert=system")) {

@@ -10,10 +10,10 @@ mod apply;
 mod cost;
 mod limits;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hakiri_core::Result;
-use hakiri_core::spec::{CloudflareSpec, deploy_memory_mib};
+use hakiri_core::spec::{CloudflareSpec, PipelineSpec, deploy_memory_mib};
 
 use self::limits::Size;
 use super::FORMAT;
@@ -22,7 +22,7 @@ use super::cost::Cost;
 use super::files::Files;
 use super::input::{Input, buckets};
 use super::progress::PROGRESS;
-use super::resources::Resource;
+use super::resources::{Resource, SECRET};
 use super::secrets::{self, Needed};
 use super::steps::{Here, Removal};
 use super::target::{self, Local, Target};
@@ -35,6 +35,9 @@ const NAME_LIMIT: usize = 56;
 const PROJECT: &str = "/project";
 /// When a container sleeps of which nobody asks anything, and which nobody told to end.
 const SLEEP_AFTER: &str = "2m";
+/// How long a container goes on with what it has started after it was told to end. The Runner kills it some time after
+/// that (`GRACE` in `runner.ts`), and in between lies the handing over: see the test.
+const GRACE_SECONDS: u64 = 8;
 /// What the container needs for the bucket.
 const R2: [&str; 3] = ["R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_ENDPOINT"];
 /// What the Worker wakes itself by.
@@ -70,7 +73,7 @@ struct Settings {
     store: String,
     size: Size,
     memory_mib: u64,
-    /// What the pipelines need, by name.
+    /// What the pipelines that run there need, by name.
     passed: Vec<Needed>,
     /// The buckets that pipelines read files from, other than the store.
     read: Vec<String>,
@@ -83,7 +86,7 @@ impl Settings {
         let name = input.name(NAME_LIMIT);
         let size = Size::of(spec.instance_type.unwrap_or_default());
         let bucket = spec.bucket.clone().unwrap_or_else(|| name.clone());
-        let read = input.project.pipelines.iter().flat_map(buckets).filter(|read| *read != bucket).map(str::to_owned);
+        let read = scheduled(input).into_iter().flat_map(buckets).filter(|read| *read != bucket).map(str::to_owned);
         let read: BTreeSet<String> = read.collect();
         Self {
             read: read.into_iter().collect(),
@@ -94,7 +97,7 @@ impl Settings {
             bucket,
             size,
             memory_mib: spec.memory.as_deref().and_then(deploy_memory_mib).unwrap_or(size.memory_mib),
-            passed: secrets::of_project(input),
+            passed: secrets::of_pipelines(input, scheduled(input)),
             name,
         }
     }
@@ -131,15 +134,27 @@ impl Settings {
         args.extend(target::env_args(input));
         args.extend(["--log-format".to_owned(), "json".to_owned(), "--memory".to_owned()]);
         args.push(format!("{}MiB", self.memory_mib / 2));
-        let rest = ["worker", "--listen", "0.0.0.0:8080", "--catalog", "http://catalog.hakiri", "--store", &self.store];
+        args.extend(["worker".to_owned(), "--grace".to_owned(), format!("{GRACE_SECONDS}s")]);
+        let rest = ["--listen", "0.0.0.0:8080", "--catalog", "http://catalog.hakiri", "--store", &self.store];
         args.extend(rest.map(str::to_owned));
         args
     }
 }
 
-/// The pipelines that are woken, in the manifest's order.
-fn scheduled<'p>(input: &Input<'p>) -> Vec<&'p str> {
-    input.project.pipelines.iter().filter(|p| p.schedule.is_some()).map(|p| p.id.as_str()).collect()
+/// The pipelines that are woken, in the manifest's order. The others never run there: nothing of them is judged, and
+/// nothing of what they need is asked for.
+fn scheduled<'p>(input: &Input<'p>) -> Vec<&'p PipelineSpec> {
+    input.project.pipelines.iter().filter(|p| p.schedule.is_some()).collect()
+}
+
+fn ids<'p>(pipelines: &[&'p PipelineSpec]) -> Vec<&'p str> {
+    pipelines.iter().map(|p| p.id.as_str()).collect()
+}
+
+/// The names of the secrets that each container is given: those of its own pipeline, and the webhook's.
+fn given<'p>(input: &Input<'p>) -> BTreeMap<&'p str, Vec<String>> {
+    let names = |pipeline| secrets::of_pipelines(input, [pipeline]).into_iter().map(|n| n.name).collect();
+    scheduled(input).into_iter().map(|pipeline| (pipeline.id.as_str(), names(pipeline))).collect()
 }
 
 fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
@@ -147,14 +162,13 @@ fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
 }
 
 /// `project.ts`: JSON's texts and lists are those of TypeScript, with the same escapes.
-fn project_ts(input: &Input<'_>, settings: &Settings) -> Result<String> {
-    let names: Vec<&str> = settings.passed.iter().map(|n| n.name.as_str()).collect();
+fn project_ts(input: &Input<'_>) -> Result<String> {
     Values::default()
         .with("format", FORMAT.to_string())
         .with("project", json(input.project.name.as_str()))
         .with("build", json(&crate::project::build(input.project.env.as_deref(), input.manifest)))
-        .with("pipelines", json(&scheduled(input)))
-        .with("secrets", json(&names))
+        .with("pipelines", json(&ids(&scheduled(input))))
+        .with("secrets", json(&given(input)))
         .with("sleep_after", json(SLEEP_AFTER))
         .fill(include_str!("project.ts"))
 }
@@ -201,6 +215,10 @@ impl Target for Cloudflare {
         }
     }
 
+    fn runs(&self, pipeline: &PipelineSpec) -> bool {
+        pipeline.schedule.is_some()
+    }
+
     fn limits(&self, input: &Input<'_>) -> Vec<Refusal> {
         limits::limits(input, &Settings::of(input))
     }
@@ -215,7 +233,7 @@ impl Target for Cloudflare {
                 format!("// Generated by `hakiri deploy cloudflare`, format {format}: the same for every project.");
             files.add(&format!("src/{name}"), format!("{head}\n{text}"))?;
         }
-        files.add("src/project.ts", project_ts(input, &s)?)?;
+        files.add("src/project.ts", project_ts(input)?)?;
         files.add("wrangler.jsonc", wrangler(input, &s, &[TRIGGER])?)?;
         let head = format!("\"//\": \"Generated by `hakiri deploy cloudflare`, format {format}.\"");
         files.add("package.json", include_str!("package.json").replacen('{', &format!("{{\n  {head},"), 1))?;
@@ -237,13 +255,14 @@ impl Target for Cloudflare {
         let resources: Vec<String> = self
             .resources(input)
             .iter()
-            .filter(|r| r.kind != apply::SECRET)
+            .filter(|r| r.kind != SECRET)
             .map(|r| format!("| {} | `{}`{} | {} |", r.kind, r.name, bound(r), r.limit))
             .collect();
         let env: String = target::env_args(input).iter().map(|arg| format!(" {}", shell(arg))).collect();
         let readme = headed()
             .with("title", target::title(input))
             .with_lines("steps", self.next(input))
+            .with_lines("notes", self.notes(input).into_iter().map(|note| format!("- {note}.")).collect())
             .with_lines("names", names)
             .with_lines("resources", resources)
             .with("name", &s.name)
@@ -268,6 +287,15 @@ impl Target for Cloudflare {
 
     fn resources(&self, input: &Input<'_>) -> Vec<Resource> {
         apply::resources(input, &Settings::of(input))
+    }
+
+    fn notes(&self, input: &Input<'_>) -> Vec<String> {
+        let never: Vec<&str> =
+            input.project.pipelines.iter().filter(|p| !self.runs(p)).map(|p| p.id.as_str()).collect();
+        match &never[..] {
+            [] => Vec::new(),
+            never => vec![format!("Without a schedule, and so never run there: {}", never.join(", "))],
+        }
     }
 
     fn cost(&self, input: &Input<'_>) -> Result<Option<Cost>> {
@@ -312,5 +340,21 @@ mod tests {
             .collect();
         there.sort();
         assert_eq!(there, CODE.map(|(name, _)| name.to_owned()));
+    }
+
+    #[test]
+    fn the_shortest_token_is_that_of_the_door() {
+        let door = format!("const SHORTEST_TOKEN = {};", apply::CATALOG_TOKEN_SHORTEST);
+        assert!(include_str!("src/index.ts").contains(&door), "{door}");
+    }
+
+    #[test]
+    fn a_container_has_handed_over_before_it_is_killed() {
+        let runner = include_str!("src/runner.ts");
+        let killed = runner.lines().find_map(|l| l.strip_prefix("const GRACE = ")?.split(';').next()).unwrap();
+        let killed: u64 = killed.trim().replace('_', "").parse().unwrap();
+        // The handing over of what is left, and the last answers: five seconds each at most, see `worker`.
+        let longest = (GRACE_SECONDS + 10) * 1_000;
+        assert!(killed >= longest, "the Runner kills after {killed} ms, the worker takes up to {longest} ms");
     }
 }

@@ -5,7 +5,7 @@ export const PROJECT: string = {{project}};
 export const BUILD: string = {{build}};
 /** The pipelines with a schedule. */
 export const PIPELINES: readonly string[] = {{pipelines}};
-/** The secrets that the container is given, by name. */
-export const SECRETS: readonly string[] = {{secrets}};
+/** The names of the secrets that the container of each pipeline is given. */
+export const SECRETS: Readonly<Record<string, readonly string[]>> = {{secrets}};
 /** When a container ends of which nobody asks anything. */
 export const SLEEP_AFTER = {{sleep_after}};

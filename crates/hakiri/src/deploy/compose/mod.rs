@@ -7,13 +7,14 @@
 
 use hakiri_core::Result;
 use hakiri_core::spec::{ComposeSpec, deploy_memory_mib};
+use hakiri_core::url::Authority;
 
 use super::FORMAT;
 use super::capability::{Feature, Refusal, Support};
 use super::files::Files;
 use super::input::{Input, inside};
 use super::secrets::{self, Needed};
-use super::steps::{How, Removal};
+use super::steps::Removal;
 use super::target::{self, STOP_SECONDS, Target};
 use super::template::{Values, shell, yaml};
 
@@ -275,27 +276,24 @@ impl Target for Compose {
             (false, true) => (Some(false), "docker compose down --volumes"),
         };
         let state = "the volume with the catalog, and with the store where that is a folder";
-        Ok(Removal {
-            lost: std::iter::once("the containers: no pipeline runs any more")
+        Ok(Removal::there(
+            std::iter::once("the containers: no pipeline runs any more")
                 .chain((volume == Some(false)).then_some(state))
                 .map(str::to_owned)
                 .collect(),
-            kept: match volume {
+            match volume {
                 Some(true) => vec![state.to_owned()],
                 Some(false) => Vec::new(),
                 None => vec![target::kept(input).to_owned()],
             },
-            how: How::There(vec![down.to_owned()]),
-        })
+            vec![down.to_owned()],
+        ))
     }
 }
 
 /// Whether a URL's host is the machine that reads it.
 fn is_loopback(url: &str) -> bool {
-    let Some((_, rest)) = url.split_once("://") else { return false };
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    ["localhost", "127.", "[::1]"].iter().any(|l| host.starts_with(l))
+    Authority::of(url).is_some_and(|a| ["localhost", "127.", "[::1]"].iter().any(|l| a.hosts.starts_with(l)))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::capability::{Feature, Refusal, Support};
 use super::files::Files;
 use super::input::{Input, inside};
 use super::secrets::{self, Needed};
-use super::steps::{How, Removal};
+use super::steps::Removal;
 use super::target::{self, STOP_SECONDS, Target};
 use super::template::{Values, shell, unit};
 
@@ -277,7 +277,7 @@ impl Target for Systemd {
         } else {
             kept.push(state);
         }
-        Ok(Removal { lost, kept, how: How::There(commands) })
+        Ok(Removal::there(lost, kept, commands))
     }
 }
 
