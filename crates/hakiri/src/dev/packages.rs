@@ -39,7 +39,7 @@ fn install(dir: &Path, printer: &Printer) -> Result<()> {
         }
         std::thread::sleep(LOOK);
         looks += 1;
-        if looks % 20 == 0 {
+        if looks.is_multiple_of(20) {
             printer.note(&format!("  {} MB so far", size_of(dir) / 1_000_000));
         }
     };
