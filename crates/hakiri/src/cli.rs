@@ -84,7 +84,7 @@ pub enum Command {
         after_help = "Examples:\n  hakiri serve\n  HAKIRI_TOKEN=… hakiri serve --listen 0.0.0.0:8320\n\nSeveral servers share the work when [catalog] url names a PostgreSQL database and [context] path a bucket."
     )]
     Serve(ServeArgs),
-    /// Carry out operations that an orchestrator asks for over HTTP; schedules nothing itself
+    /// Carry out operations that are asked for over HTTP
     #[command(
         after_help = "Example:\n  HAKIRI_TOKEN=… hakiri worker --listen 0.0.0.0:8080 --catalog http://catalog.hakiri --store s3://bucket\n\nIt is what the containers of `hakiri deploy` run: POST /v1/begin, /v1/step and /v1/commit, each repeatable."
     )]
@@ -139,7 +139,7 @@ pub enum Command {
     /// Delete files that no commit names
     #[command(after_help = "Example:\n  hakiri gc --grace 7d --dry-run")]
     Gc(GcArgs),
-    /// Generate the files that run this project on a server or in a cloud, and put them into effect
+    /// Generate what runs this project on a server or in a cloud, and apply it
     #[command(
         after_help = "Examples:\n  hakiri deploy systemd            a hardened unit, for one server or several\n  hakiri deploy compose --plan     what would be written, as a diff\n  hakiri deploy systemd --env staging\n  hakiri deploy cloudflare --apply  Worker, Workflow, containers and bucket, by wrangler\n\nTargets: systemd, compose, cloudflare. Any other cloud runs the first two on its machines; `hakiri deploy gcp` says how."
     )]

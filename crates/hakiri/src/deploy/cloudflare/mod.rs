@@ -209,9 +209,8 @@ impl Target for Cloudflare {
             ),
             Feature::SqliteCatalog | Feature::PostgresCatalog => Support::With(OWN_CATALOG),
             Feature::FolderStore | Feature::BucketStore => Support::With(OWN_STORE),
-            Feature::Transforms | Feature::Secrets | Feature::Notify | Feature::Environments | Feature::Renames => {
-                Support::Yes
-            }
+            Feature::Notify => Support::With("`late` is noticed only while a container is awake."),
+            Feature::Transforms | Feature::Secrets | Feature::Environments | Feature::Renames => Support::Yes,
         }
     }
 
