@@ -1,8 +1,11 @@
 //! Being asked to end: Ctrl-C and SIGTERM are the same thing.
 
 use hakiri_core::codes::Code;
+use hakiri_core::source::Cancel;
 use hakiri_core::{Error, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::printer::Printer;
 
 /// The signals that ask a process to end.
 #[derive(Debug)]
@@ -39,6 +42,17 @@ impl Signals {
     pub async fn within(&mut self, millis: u64) -> bool {
         tokio::time::timeout(std::time::Duration::from_millis(millis), self.next()).await.is_ok()
     }
+}
+
+/// Until the process is asked to end; then nothing new is started. Being asked once more ends it at once.
+pub async fn asked_to_end(mut signals: Signals, printer: &Printer, drain: &Cancel) {
+    signals.next().await;
+    printer.note("ending: finishing what was started; once more ends at once");
+    drain.cancel();
+    tokio::spawn(async move {
+        signals.next().await;
+        end_at_once();
+    });
 }
 
 /// Ends the process now: the user asked twice, and nothing half-done is visible (P4).

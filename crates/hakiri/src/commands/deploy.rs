@@ -167,13 +167,13 @@ pub fn run(global: &GlobalArgs, printer: &Printer, args: &DeployArgs) -> Result<
             "notes": notes,
             "written": !args.plan,
             "deployed": applies,
-            "without_value": done.as_deref().unwrap_or_default(),
+            "without_value": done.iter().flatten().map(|(name, _)| name).collect::<Vec<_>>(),
             "next": next,
         }));
     }
-    for name in &done? {
+    for (name, command) in &done? {
         printer.note(&format!("the secret {name} has no value here: unless it was given before, put one there with"));
-        printer.note(&format!("  (cd {shown} && npx wrangler secret put {name})"));
+        printer.note(&format!("  (cd {shown} && npx {command})"));
     }
     if applies {
         printer.note(&format!("deployed; {shown}/README.md says how to look at it"));
@@ -195,7 +195,7 @@ pub fn run(global: &GlobalArgs, printer: &Printer, args: &DeployArgs) -> Result<
     Ok(if args.exit_code && differs { Exit::Failed } else { Exit::Done })
 }
 
-/// Puts the files into effect. Returns the secrets that have no value here and are needed.
+/// Puts the files into effect. Returns the secrets that have no value here and are needed, with the command for each.
 fn apply(
     printer: &Printer,
     dir: &Path,
@@ -203,12 +203,11 @@ fn apply(
     progress: &mut Progress,
     lock: &Lock,
     again: &str,
-) -> Result<Vec<String>> {
+) -> Result<Vec<(String, String)>> {
     // What was done for other files or by another binary is done again.
     let program = folder::program_mark(&environment::executable()?)?;
     progress.begin(&Hash::of_parts(&[&lock.to_bytes()?, program.as_bytes()]));
-    let without = runner::run(printer, dir, here, progress, again)?;
-    Ok(without.into_iter().filter(|(_, optional)| !optional).map(|(name, _)| name).collect())
+    runner::run(printer, dir, here, progress, again)
 }
 
 /// What is created, and what that costs.

@@ -38,6 +38,8 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &WorkerArgs) -> R
     let mut world = World::open(global, &loaded, Access::Write, events, Cancel::default()).await?;
     logging::to_files(&world.state_dir, &world.engine.project, &*world.engine.secrets);
     let settings = &mut world.engine.settings;
+    // It holds no pipeline's lock, whatever the catalog: who else may be at work only a lease can say.
+    (settings.sole_worker, settings.worker) = (false, environment::worker_name()?);
     settings.lease_ttl_ms = i64::try_from(args.lease.as_millis()).unwrap_or(i64::MAX);
     let build = project::build(loaded.project.env.as_deref(), &project::texts(&loaded.dir)?);
     let token = environment::variable("HAKIRI_TOKEN").map(Secret::new);

@@ -60,8 +60,8 @@ pub fn look(here: &Here) -> Result<()> {
     Ok(())
 }
 
-/// Runs the steps that are not done, in the folder. Returns the secrets that have no value here, with whether the
-/// project runs without them.
+/// Runs the steps that are not done, in the folder. Returns the secrets that have no value here and are needed, with
+/// the command that gives them one.
 ///
 /// # Errors
 /// `HK1207` for a command that fails, `HK0005`.
@@ -71,7 +71,7 @@ pub fn run(
     here: &Here,
     progress: &mut Progress,
     again: &str,
-) -> Result<Vec<(String, bool)>> {
+) -> Result<Vec<(String, String)>> {
     let mut without = Vec::new();
     for (at, step) in here.steps.iter().enumerate() {
         let number = format!("[{}/{}]", at + 1, here.steps.len());
@@ -83,7 +83,9 @@ pub fn run(
         if let Act::Secret { name, optional, .. } = &step.act {
             value = environment::variable(name);
             if value.is_none() {
-                without.push((name.clone(), *optional));
+                if !optional {
+                    without.push((name.clone(), step.shown()));
+                }
                 continue;
             }
         }

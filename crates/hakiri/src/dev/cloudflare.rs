@@ -96,7 +96,6 @@ pub fn run(printer: &Printer, options: &Options, package_json: &str) -> Result<(
 
 /// What the runner reads.
 fn configuration(options: &Options, packages: &Packages, door: Option<&str>) -> Result<Value> {
-    let binary = std::env::current_exe().map_err(|e| ended(format!("this binary cannot be found: {e}")))?;
     let mut secrets: serde_json::Map<String, Value> =
         options.secrets.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
     secrets.extend(door.map(|door| (CATALOG_TOKEN.to_owned(), door.into())));
@@ -111,7 +110,7 @@ fn configuration(options: &Options, packages: &Packages, door: Option<&str>) -> 
         "project_dir": options.generated,
         "work_dir": options.work_dir,
         "node_modules": packages.modules(),
-        "binary": binary,
+        "binary": environment::executable()?,
         "port": 0,
         "ticks": options.ticks,
         "from": options.from,

@@ -37,6 +37,7 @@ use crate::cli::GlobalArgs;
 use crate::commands::count;
 use crate::notify::Notifier;
 use crate::printer::Printer;
+use crate::signals::{Signals, asked_to_end};
 use crate::world::World;
 
 /// What a serving process is told on its command line.
@@ -62,6 +63,7 @@ const LAST_MOMENT: Duration = Duration::from_secs(5);
 /// # Errors
 /// `HK1110` to `HK1112` when it cannot listen; `HK0005` when the system gives no signals.
 pub async fn serve(args: &GlobalArgs, printer: &Printer, world: World, dir: &Path, options: Options) -> Result<()> {
+    let signals = Signals::new()?;
     let (listener, listening) = listen::bind(options.listen, options.token.as_ref()).await?;
     let live = Arc::new(Live::new(world.engine));
     let state = HttpState::new(live.clone(), options.metrics, options.token, listening);
@@ -84,7 +86,7 @@ pub async fn serve(args: &GlobalArgs, printer: &Printer, world: World, dir: &Pat
     let scheduler = Scheduler::new(live.clone(), &world.state_dir, options.slots);
     let mut work = tokio::spawn(scheduler.run(reloaded, committed));
     tokio::select! {
-        asked = asked_to_end(printer, &live) => asked?,
+        () = asked_to_end(signals, printer, &live.drain) => {}
         // It ends only when asked to; else whoever started the process should start it again.
         _ = &mut work => return Err(Error::new(Code::Internal, "the scheduler ended by itself")),
     }
@@ -104,18 +106,5 @@ pub async fn serve(args: &GlobalArgs, printer: &Printer, world: World, dir: &Pat
     if ended {
         let _ = tokio::time::timeout(LAST_MOMENT, notifier).await;
     }
-    Ok(())
-}
-
-/// Until SIGTERM or Ctrl-C; then nothing new is started. A second one ends the process at once.
-async fn asked_to_end(printer: &Printer, live: &Live) -> Result<()> {
-    let mut signals = crate::signals::Signals::new()?;
-    signals.next().await;
-    printer.note("ending: finishing what was started; once more ends at once");
-    live.drain.cancel();
-    tokio::spawn(async move {
-        signals.next().await;
-        crate::signals::end_at_once();
-    });
     Ok(())
 }

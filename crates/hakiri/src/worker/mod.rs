@@ -26,6 +26,7 @@ use crate::printer::Printer;
 use crate::serve::http::metrics::Metrics;
 use crate::serve::http::{HttpState, guarded, listen, page_routes};
 use crate::serve::live::Live;
+use crate::signals::{Signals, asked_to_end};
 use crate::world::World;
 
 /// What a worker is told on its command line.
@@ -51,7 +52,7 @@ const LAST_MOMENT: Duration = Duration::from_secs(5);
 /// # Errors
 /// `HK1110` to `HK1112` when it cannot listen; `HK0005` when the system gives no signals.
 pub async fn work(printer: &Printer, world: World, options: Options) -> Result<()> {
-    let mut signals = crate::signals::Signals::new()?;
+    let signals = Signals::new()?;
     let (listener, listening) = listen::bind(options.listen, options.token.as_ref()).await?;
     let live = Arc::new(Live::new(world.engine));
     let operations = Arc::new(Operations::new(live.clone()));
@@ -63,13 +64,7 @@ pub async fn work(printer: &Printer, world: World, options: Options) -> Result<(
     let server = tokio::spawn(async move { listen::serve(listener, router, gone.notified()).await });
     printer.note(&format!("working on http://{}/", SocketAddr::new(options.listen.ip(), listening.port)));
 
-    signals.next().await;
-    printer.note("ending: finishing what was started; once more ends at once");
-    live.drain.cancel();
-    tokio::spawn(async move {
-        signals.next().await;
-        crate::signals::end_at_once();
-    });
+    asked_to_end(signals, printer, &live.drain).await;
     // What runs is finished, or after the grace interrupted: its steps give back their claims.
     if tokio::time::timeout(options.grace, operations.idle()).await.is_err() {
         printer.note("handing over what is not finished");

@@ -31,15 +31,18 @@ type Outcome = Option<Result<Value>>;
 #[derive(Debug)]
 pub struct Operations {
     live: Arc<Live>,
+    /// Those under way, for whoever asks for the same.
     running: Mutex<BTreeMap<String, watch::Receiver<Outcome>>>,
-    /// Sends whenever one ends.
-    ended: watch::Sender<()>,
+    /// One at a time tells the webhook, so that each sees what the one before was rid of.
+    telling: tokio::sync::Mutex<()>,
+    /// How many tasks there are: an operation that has ended may still have to be told of.
+    tasks: watch::Sender<usize>,
 }
 
 impl Operations {
     /// Of a process that starts now.
     pub fn new(live: Arc<Live>) -> Self {
-        Self { live, running: Mutex::default(), ended: watch::Sender::new(()) }
+        Self { live, running: Mutex::default(), telling: tokio::sync::Mutex::default(), tasks: watch::Sender::new(0) }
     }
 
     /// `begin`; `wait` while it is still at it.
@@ -78,14 +81,9 @@ impl Operations {
         Ok(self.once(&key, &pipeline, work).await?.unwrap_or(AfterCommit::Wait { seconds: 1 }))
     }
 
-    /// Until nothing is under way.
+    /// Until nothing is under way, and all of it was told of.
     pub async fn idle(&self) {
-        let mut ended = self.ended.subscribe();
-        while !self.running().is_empty() {
-            if ended.changed().await.is_err() {
-                return;
-            }
-        }
+        let _ = self.tasks.subscribe().wait_for(|tasks| *tasks == 0).await;
     }
 
     /// Starts an operation unless it is under way, and waits for its answer; none when that takes too long.
@@ -135,18 +133,21 @@ impl Operations {
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) {
         let operations = Arc::clone(self);
+        self.tasks.send_modify(|tasks| *tasks += 1);
         tokio::spawn(async move {
-            // Taken out at its end, also at a panic's: what is asked for then is done anew.
-            let _entry = Entry { operations: Arc::clone(&operations), key: key.clone() };
+            let _task = AtEnd(|| operations.tasks.send_modify(|tasks| *tasks -= 1));
+            // Also at a panic's end: what is asked for then is done anew.
+            let under_way = AtEnd(|| drop(operations.running().remove(&key)));
             let outcome = work.await.and_then(|answer| {
                 serde_json::to_value(answer).map_err(|e| Error::new(Code::Internal, format!("an answer: {e}")))
             });
             operations.heed(&key, &pipeline, &outcome);
             let told = outcome.is_err() || key.contains(" commit ");
             sender.send_replace(Some(outcome));
-            // Who waits has the answer; the webhook hears of what the run came to. It is part of what is under way, so that
-            // the process does not end before.
+            drop(under_way);
+            // Who waits has the answer, and who asks again is not kept by a slow webhook; the process does not end before.
             if told {
+                let _turn = operations.telling.lock().await;
                 Notifier::of_process(operations.live.clone(), std::slice::from_ref(&pipeline)).await;
             }
         });
@@ -175,15 +176,11 @@ impl Operations {
     }
 }
 
-/// An operation's place among those under way.
-struct Entry {
-    operations: Arc<Operations>,
-    key: String,
-}
+/// Does something when it is dropped, however that comes about.
+struct AtEnd<F: FnMut()>(F);
 
-impl Drop for Entry {
+impl<F: FnMut()> Drop for AtEnd<F> {
     fn drop(&mut self) {
-        self.operations.running().remove(&self.key);
-        self.operations.ended.send_replace(());
+        (self.0)();
     }
 }

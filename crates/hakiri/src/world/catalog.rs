@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hakiri_core::catalog::{Catalog, CatalogError, Key, Record};
+use hakiri_core::catalog::{Catalog, CatalogError, CatalogResult, Key, Record};
 use hakiri_core::codes::Code;
 use hakiri_core::layout::MARKER;
 use hakiri_core::spec::Project;
@@ -115,23 +115,27 @@ async fn open_database(
     access: Access,
     clock: &Arc<dyn Clock>,
 ) -> Result<(Arc<dyn Catalog>, bool)> {
-    let fresh = match hakiri_catalog::postgres::open_reader(url, schema).await {
-        Ok(catalog) if access == Access::Read => return Ok((Arc::new(catalog), false)),
-        Ok(_) => false,
-        Err(CatalogError::NotFound(_)) if access == Access::Read => {
-            return Ok((Arc::new(hakiri_catalog::memory(clock.clone())), true));
-        }
-        Err(CatalogError::NotFound(_)) => true,
-        Err(e) => return Err(e.into()),
-    };
-    let catalog = hakiri_catalog::postgres::open(url, schema, &environment::new_id()?).await?;
-    Ok((Arc::new(catalog), fresh))
+    let found = hakiri_catalog::postgres::open_reader(url, schema).await;
+    let create = async |id: String| hakiri_catalog::postgres::open(url, schema, &id).await;
+    open_shared(found, create, access, clock).await
 }
 
 /// The catalog of a deployment, over HTTP. It is one project's, so that nothing needs to be named.
 async fn open_door(url: &str, access: Access, clock: &Arc<dyn Clock>) -> Result<(Arc<dyn Catalog>, bool)> {
     let token = environment::variable(environment::CATALOG_TOKEN).map(Secret::new);
-    let fresh = match hakiri_catalog::http::open_reader(url, token.clone()).await {
+    let found = hakiri_catalog::http::open_reader(url, token.clone()).await;
+    let create = async |id: String| hakiri_catalog::http::open(url, token.clone(), &id).await;
+    open_shared(found, create, access, clock).await
+}
+
+/// From what a reader found: for who only looks that, or an empty one; for who writes the catalog, created if need be.
+async fn open_shared<C: Catalog + 'static>(
+    found: CatalogResult<C>,
+    create: impl AsyncFnOnce(String) -> CatalogResult<C>,
+    access: Access,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Arc<dyn Catalog>, bool)> {
+    let fresh = match found {
         Ok(catalog) if access == Access::Read => return Ok((Arc::new(catalog), false)),
         Ok(_) => false,
         Err(CatalogError::NotFound(_)) if access == Access::Read => {
@@ -140,8 +144,7 @@ async fn open_door(url: &str, access: Access, clock: &Arc<dyn Clock>) -> Result<
         Err(CatalogError::NotFound(_)) => true,
         Err(e) => return Err(e.into()),
     };
-    let catalog = hakiri_catalog::http::open(url, token, &environment::new_id()?).await?;
-    Ok((Arc::new(catalog), fresh))
+    Ok((Arc::new(create(environment::new_id()?).await?), fresh))
 }
 
 /// The setting that says which store a catalog governs.

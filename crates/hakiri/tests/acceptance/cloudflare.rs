@@ -316,6 +316,8 @@ fn kill_nothing_and_faults_give_the_calls_of_the_orchestrator_in_process() {
         let lines = dev.finish(BOUND);
         let texts: Vec<&str> = lines.iter().filter_map(|l| l["text"].as_str()).collect();
         assert_eq!(traces(texts.iter().copied()), in_process, "{}: {texts:#?}", script.name);
+        let was_slow = texts.iter().any(|text| text.ends_with("step 0 → again"));
+        assert_eq!(was_slow, !script.slow.is_zero(), "{}: {texts:#?}", script.name);
     }
 }
 

@@ -20,6 +20,14 @@ catch_up = "each"
 source = { connector = "file", config = { path = "data/*.csv", table = "rows" } }
 "#;
 
+/// Commits a run whose steps are done.
+#[track_caller]
+fn commit(address: &str, begun: &serde_json::Value) {
+    let request = json!({ "pipeline": "api", "run": begun["run"], "epoch": begun["epoch"] });
+    let (status, answer) = call(address, "commit", &request);
+    assert_eq!((status, &answer["next"]), (200, &json!("begin")), "{answer}");
+}
+
 fn parts(project: &Project) -> Vec<(String, String)> {
     let hash = |path: String| {
         let bytes = std::fs::read(project.store().join(&path)).unwrap();
@@ -91,7 +99,7 @@ fn a_step_asked_for_twice_is_carried_out_once_and_outlives_the_connection() {
         assert_eq!(answer.join().unwrap(), (200, json!({ "next": "done" })));
     }
     assert_eq!(asked.load(Ordering::SeqCst), 1, "the source was read more than once");
-    assert_eq!(drive(&address, "api", "2026-11-28T09:00:00Z")["next"], "nothing");
+    commit(&address, &begun);
     assert_eq!(project.number("select count(*) from api_items"), 2);
 }
 
@@ -121,7 +129,7 @@ fn an_end_hands_the_step_over_and_another_worker_goes_on() {
     // The orchestrator knows nothing of it: it asks for the same step of the same epoch.
     let next = Server::worker(&project, &[]);
     assert_eq!(call(&next.address, "step", &request), (200, json!({ "next": "done" })));
-    assert_eq!(drive(&next.address, "api", "2026-11-28T09:00:00Z")["next"], "nothing");
+    commit(&next.address, &begun);
     assert_eq!(project.number("select count(*) from api_items"), 1);
 }
 
@@ -219,4 +227,42 @@ fn the_webhook_hears_once_of_runs_that_cannot_begin_and_that_they_can_again() {
     worker.terminate(Duration::from_secs(20));
     assert_eq!(told().len(), 2, "{:?}", told());
     assert!(told()[1].contains("\"type\":\"recovered\""), "{:?}", told());
+}
+
+/// A slow webhook keeps the process, not the pipeline: who asks again is answered by what is so then.
+#[test]
+fn an_operation_that_failed_is_done_anew_while_the_webhook_still_hears_of_it() {
+    let hook = Api::start(|_| {
+        std::thread::sleep(Duration::from_secs(5));
+        Response::text(200, "text/plain", "")
+    });
+    let api = Api::start(api::paged(Vec::new(), 10));
+    let notify = format!("[notify]\nwebhook = \"{}\"\nallow_private = true\nevents = [\"failed\"]\n", hook.url);
+    let pipeline = api::manifest("${API_URL}", "")
+        .replace("id = \"api\"", "id = \"api\"\nschedule = \"every 1m\"\nsecrets = [\"API_URL\"]");
+    let project = Project::new(&format!("{notify}{pipeline}"));
+    let worker = Server::worker(&project, &[]);
+    let begin = json!({ "pipeline": "api", "wake": "2026-11-28T09:00:00Z" });
+    assert_eq!(call(&worker.address, "begin", &begin).0, 422);
+    wait_for("the webhook to be told", Duration::from_secs(5), || (hook.count() > 0).then_some(()));
+    let env = project.path().join(".env");
+    std::fs::write(&env, format!("API_URL={}\n", api.url)).unwrap();
+    std::fs::set_permissions(&env, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let (status, answer) = call(&worker.address, "begin", &begin);
+    assert_eq!((status, &answer["next"]), (200, &json!("steps")), "{answer}");
+    // And the process does not end before the webhook has answered.
+    let (status, took, log) = worker.terminate(Duration::from_secs(20));
+    assert!(status.success() && took > Duration::from_secs(2) && log.contains("told the webhook"), "{took:?}\n{log}");
+}
+
+/// No lock says that a worker is alone, on whatever catalog: another process finds its lease, not a dead one's.
+#[test]
+fn two_workers_on_one_catalog_know_each_other_by_their_leases() {
+    let project = Project::new(MINUTELY);
+    project.write("data/a.csv", "id\n1\n");
+    let (one, other) = (Server::worker(&project, &[]), Server::worker(&project, &[]));
+    let begin = json!({ "pipeline": "p", "wake": "2026-11-28T09:00:00Z" });
+    assert_eq!(call(&one.address, "begin", &begin).1["next"], "steps");
+    assert_eq!(call(&other.address, "begin", &begin).1["next"], "wait", "it took a live worker for a dead one");
+    assert_eq!(call(&one.address, "begin", &json!({ "pipeline": "p", "wake": "2026-11-28T09:00:30Z" })).0, 200);
 }
