@@ -2,13 +2,13 @@
 //! commands that are run, with programs that stand in for `npm`, `wrangler` and `docker`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value;
 
 use self::apply::Tools;
-use crate::support::{Project, Ran, files_below};
+use crate::support::{Project, Ran, contents, text};
 
 mod apply;
 
@@ -51,14 +51,6 @@ const DIR: &str = "deploy/cloudflare";
 fn by_the_hour(url: &str) -> String {
     let database = SHOP.replace("url = \"${SHOP_DATABASE}\"", &format!("url = \"{url}\""));
     database.replace("id = \"by-hand\"", "id = \"by-hand\"\nschedule = \"every 1h\"")
-}
-
-fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
-    files_below(dir, dir).into_iter().map(|p| (p.clone(), std::fs::read(dir.join(p)).unwrap())).collect()
-}
-
-fn text(project: &Project, path: &str) -> String {
-    std::fs::read_to_string(project.path().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
 /// The configuration of wrangler, without its comments.

@@ -8,6 +8,7 @@ pub mod pg;
 pub mod proxy;
 pub mod server;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -131,6 +132,17 @@ impl Project {
     pub fn files(&self) -> Vec<String> {
         files_below(&self.store().join("tables"), &self.store())
     }
+}
+
+/// All files of a folder with their bytes.
+pub fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    files_below(dir, dir).into_iter().map(|path| (path.clone(), std::fs::read(dir.join(path)).unwrap())).collect()
+}
+
+/// A file of a project's folder.
+#[track_caller]
+pub fn text(project: &Project, path: &str) -> String {
+    std::fs::read_to_string(project.path().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
 /// All files below a folder, relative to `base`, sorted.
