@@ -194,31 +194,21 @@ impl DynamoDb {
         Ok((root, now))
     }
 
-    /// As [`Self::root`], with no large write under way, and noted as known.
-    async fn settled(&self) -> CatalogResult<(Root, Instant)> {
-        // Its writer is probably at it: it has the first chance to finish.
-        for millis in [0, 20, 50, 100, 200] {
-            if millis > 0 {
-                self.client.wait(millis).await;
-            }
+    /// As [`Self::root`], with no large write under way, and noted as known; and whether there was none from the start.
+    async fn settled(&self) -> CatalogResult<(Root, Instant, bool)> {
+        // Its writer is probably at it: it has the first chances to finish.
+        for (look, millis) in [20, 50, 100, 200, 0, 0].into_iter().enumerate() {
             let (root, now) = self.root().await?;
             match &root.pending {
                 None => {
                     self.known.store(root.revision, Ordering::Relaxed);
-                    return Ok((root, now));
+                    return Ok((root, now, look == 0));
                 }
-                Some(batch) if millis == 200 => self.settle(batch).await?,
-                Some(_) => {}
+                Some(batch) if millis == 0 => self.settle(batch).await?,
+                Some(_) => self.client.wait(millis).await,
             }
         }
-        let (root, now) = self.root().await?;
-        match root.pending {
-            None => {
-                self.known.store(root.revision, Ordering::Relaxed);
-                Ok((root, now))
-            }
-            Some(_) => Err(busy()),
-        }
+        Err(busy())
     }
 
     /// Items of one place by their sort keys; those that are there, in no order.
@@ -335,10 +325,9 @@ impl Records for DynamoDb {
             let stored = self.stored(keys.iter().map(String::as_str), false).await?;
             let split = stored.values().any(|stored| matches!(stored.body, Body::Parts { .. }));
             let found = self.texts(stored.into_values().collect()).await?;
-            let (root, now) = self.settled().await?;
-            // A single item is of one moment by itself; what a large write had not carried out to it before the root
-            // was looked at was not yet acknowledged when it was read.
-            if root.revision != known && (split || keys.len() > 1) {
+            let (root, now, quiet) = self.settled().await?;
+            // A single item is of one moment by itself, and current where no large write waited to change it.
+            if root.revision != known && (split || keys.len() > 1 || !quiet) {
                 continue;
             }
             let mut entries = BTreeMap::new();
