@@ -204,7 +204,7 @@ impl DynamoDb {
                     self.known.store(root.revision, Ordering::Relaxed);
                     return Ok((root, now, look == 0));
                 }
-                Some(batch) if millis == 0 => self.settle(batch).await?,
+                Some(batch) if millis == 0 => self.settle(batch).await.map_err(unfinished)?,
                 Some(_) => self.client.wait(millis).await,
             }
         }
@@ -310,6 +310,17 @@ impl DynamoDb {
 
 fn busy() -> CatalogError {
     CatalogError::Unavailable { reason: "too many writers at once".to_owned(), retry_after: 1 }
+}
+
+/// Somebody else's large write is in the way, and could not be carried out from here.
+fn unfinished(e: CatalogError) -> CatalogError {
+    match e {
+        CatalogError::Unavailable { reason, retry_after } => CatalogError::Unavailable {
+            reason: format!("a large write was left unfinished, and cannot be finished from here: {reason}"),
+            retry_after: retry_after.max(5),
+        },
+        e => e,
+    }
 }
 
 fn broken() -> CatalogError {

@@ -96,6 +96,20 @@ async fn a_step_that_goes_wrong_once_is_done_again() {
     }
 }
 
+#[tokio::test]
+async fn a_reader_that_may_not_finish_a_large_write_says_so() {
+    let (project, outcome, _) = interrupted(5, Act::CloseBefore, true).await;
+    assert!(is_open(&outcome), "{outcome:?}");
+    let proxy = Proxy::start().await;
+    proxy.on("TransactWriteItems", Act::Exception("AccessDeniedException"));
+    let reader = dynamodb::open_reader(settings(&proxy.url, &project)).await.unwrap();
+    let read = reader.records().read(&["k000".to_owned()]).await;
+    let Err(CatalogError::Unavailable { reason, retry_after: 5 }) = read else { panic!("{read:?}") };
+    assert!(reason.contains("left unfinished"), "{reason}");
+    assert!(version(open(&shared(), &project).await.records(), "k000").await.is_some());
+    assert!(version(reader.records(), "k000").await.is_some());
+}
+
 /// Large and small writes of several processes: each large one is seen whole.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn racing_large_writes_are_seen_whole() {
