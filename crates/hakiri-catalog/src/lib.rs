@@ -7,7 +7,7 @@
 //!   RecordCatalog               reads the records a method needs, asks a rule, writes what it decided, or starts over
 //!     rules::*                    pure: typed records in, changed records and an answer out
 //!     Records (4 methods)         what a backend implements: versioned texts with optimistic concurrency
-//!       memory, sqlite, postgres, http, …
+//!       memory, sqlite, postgres, http, dynamodb, …
 //! ```
 //!
 //! Why not one implementation of the twelve methods per backend: leases, fencing, first-wins and idempotence would be
@@ -25,12 +25,14 @@
 //! | [`sqlite`] | one local file, shared by several processes |
 //! | [`postgres`] | a PostgreSQL database, shared by several machines |
 //! | [`http`] | a Durable Object at Cloudflare, asked over HTTP |
+//! | [`dynamodb`] | a table of DynamoDB at AWS |
 //! | `conformance`, `recording` | for tests, behind the feature `conformance` |
 #![cfg_attr(test, allow(clippy::disallowed_methods))] // test code opts out, see CONTRIBUTING.md
 
 mod catalog;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod dynamodb;
 pub mod http;
 pub mod key;
 pub mod memory;

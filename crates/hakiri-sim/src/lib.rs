@@ -5,6 +5,7 @@
 //! and panics when something is not as it should be.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // test code, see CONTRIBUTING.md
 
+pub mod aws;
 pub mod postgres;
 mod process;
 pub mod workerd;

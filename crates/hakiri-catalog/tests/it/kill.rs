@@ -73,7 +73,7 @@ async fn whole(catalog: &dyn Catalog, pipeline: &PipelineId, n: i64, met: &Met) 
 
 /// Four workers commit runs until the kills are done; then everything that was acknowledged must be there. Answers with
 /// the figures.
-async fn under_commits<F>(
+pub async fn under_commits<F>(
     kills: u64,
     open: impl Fn() -> F + Clone + Send + 'static,
     mut kill: impl AsyncFnMut(),

@@ -3,6 +3,7 @@
 
 mod broken;
 mod database;
+mod dynamodb;
 mod files;
 mod http;
 mod kill;
@@ -64,3 +65,4 @@ hakiri_catalog::catalog_conformance!(sqlite_file, crate::InFile { durable: false
 hakiri_catalog::catalog_conformance!(postgres_database, crate::database::InDatabase { pooled: false });
 hakiri_catalog::catalog_conformance!(postgres_through_a_pooler, crate::database::InDatabase { pooled: true });
 hakiri_catalog::catalog_conformance!(durable_object, crate::http::InObject);
+hakiri_catalog::catalog_conformance!(dynamodb_table, crate::dynamodb::InTable);
