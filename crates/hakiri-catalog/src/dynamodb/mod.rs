@@ -1,4 +1,4 @@
-//! A table of DynamoDB, shared by any number of machines and projects. See ADR 0023.
+//! A table of DynamoDB, shared by any number of machines and projects. See ADR 0024.
 //!
 //! DynamoDB sees neither several items at one moment nor more than 100 of them in a transaction, and a commit may touch
 //! more. So one item, the root, counts the writes of a project, and everything rests on it:
