@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use hakiri_core::buckets::Buckets;
 use hakiri_core::catalog::{Catalog, Head, Key, Record, RunReport};
 use hakiri_core::codes::Code;
@@ -19,12 +20,22 @@ use crate::read::Kept;
 use crate::store::Store;
 
 /// Where an engine gets the values of a pipeline's secrets.
+#[async_trait]
 pub trait SecretSource: Send + Sync + fmt::Debug {
     /// The values of some names. Names without a value are left out; using one of them is the error.
     ///
     /// # Errors
     /// `HK0113` and the like: the source of secrets itself cannot be used.
-    fn secrets(&self, names: &[String]) -> Result<Secrets>;
+    async fn secrets(&self, names: &[String]) -> Result<Secrets>;
+
+    /// Asks the source for values that may have changed since, as when a credential was refused. Whether any of them did:
+    /// only then is it of use to try again.
+    ///
+    /// # Errors
+    /// As [`Self::secrets`].
+    async fn refresh(&self) -> Result<bool> {
+        Ok(false)
+    }
 }
 
 /// What a run tells whoever watches. All methods default to nothing; none may change what the run does.
@@ -141,11 +152,11 @@ impl Engine {
     ///
     /// # Errors
     /// As [`SecretSource::secrets`].
-    pub fn source_context(&self, secrets: &[String], cancel: Cancel) -> Result<SourceContext> {
+    pub async fn source_context(&self, secrets: &[String], cancel: Cancel) -> Result<SourceContext> {
         Ok(SourceContext {
             project_dir: self.settings.project_dir.clone(),
             temp_dir: self.settings.temp_dir.clone(),
-            secrets: self.secrets.secrets(secrets)?,
+            secrets: self.secrets.secrets(secrets).await?,
             buckets: self.buckets.clone(),
             clock: self.clock.clone(),
             cancel,

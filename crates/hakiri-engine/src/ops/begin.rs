@@ -92,7 +92,7 @@ impl Engine {
         }
         let Some(due) = self.due(spec, &head, request).await? else { return nothing(spec, request) };
         // A secret without a value is said before anything is started, not by each table in turn.
-        self.secrets.secrets(&spec.secrets)?.resolve(&spec.source.config)?;
+        self.secrets.secrets(&spec.secrets).await?.resolve(&spec.source.config)?;
         let lease = match self.catalog.acquire(&request.pipeline, &due.run, self.settings.lease_ttl_ms).await {
             Ok(lease) => lease,
             Err(CatalogError::Held { until, .. }) => {

@@ -48,7 +48,7 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &RunArgs) -> Resu
         Ok(world) => world,
         Err(exit) => return Ok(exit),
     };
-    logging::to_files(&world.state_dir, &world.engine.project, &*world.engine.secrets);
+    logging::to_files(&world.state_dir, &world.engine.project, &*world.engine.secrets).await;
     world.engine.settings.batch_rows = args.batch_rows.max(1);
     let pipelines = world.pipelines(&args.pipelines)?;
     if pipelines.is_empty() {

@@ -92,10 +92,10 @@ pub fn init(settings: Settings) -> Result<()> {
 
 /// Also writes to the project's log from now on, and keeps its secrets out of every line. A log that cannot be written is
 /// no reason not to work.
-pub fn to_files(state_dir: &Path, project: &Project, secrets: &dyn SecretSource) {
+pub async fn to_files(state_dir: &Path, project: &Project, secrets: &dyn SecretSource) {
     let of_project = [project.catalog_secrets(), project.notify_secrets()];
     for names in project.pipelines.iter().map(|p| &p.secrets).chain(&of_project) {
-        if let Ok(secrets) = secrets.secrets(names) {
+        if let Ok(secrets) = secrets.secrets(names).await {
             keep_secret(secrets);
         }
     }

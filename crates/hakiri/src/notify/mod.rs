@@ -186,7 +186,7 @@ impl Notifier {
             self.done(event);
             return Ok(());
         }
-        let secrets = engine.secrets.secrets(&engine.project.notify_secrets())?;
+        let secrets = engine.secrets.secrets(&engine.project.notify_secrets()).await?;
         let times = self.attempts.get(&event.id).map_or(0, |a| a.times) + 1;
         match self.send(notify, event, &secrets, now).await {
             Ok(()) => tracing::info!(event = %event.id, kind = kind_name(event.kind), "told the webhook"),
