@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use hakiri_core::buckets::Buckets;
 use hakiri_core::catalog::{Catalog, Head, Key, Record, RunReport};
 use hakiri_core::codes::Code;
@@ -19,12 +20,22 @@ use crate::read::Kept;
 use crate::store::Store;
 
 /// Where an engine gets the values of a pipeline's secrets.
+#[async_trait]
 pub trait SecretSource: Send + Sync + fmt::Debug {
     /// The values of some names. Names without a value are left out; using one of them is the error.
     ///
     /// # Errors
     /// `HK0113` and the like: the source of secrets itself cannot be used.
     fn secrets(&self, names: &[String]) -> Result<Secrets>;
+
+    /// Reads the values again where they may have changed while the process lives; whether any of them has. Asked when a
+    /// source refuses a credential, before that is taken for the end: it may have been rotated.
+    ///
+    /// # Errors
+    /// As [`secrets`](Self::secrets).
+    async fn refresh(&self) -> Result<bool> {
+        Ok(false)
+    }
 }
 
 /// What a run tells whoever watches. All methods default to nothing; none may change what the run does.
