@@ -28,11 +28,11 @@ pub trait SecretSource: Send + Sync + fmt::Debug {
     /// `HK0113` and the like: the source of secrets itself cannot be used.
     async fn secrets(&self, names: &[String]) -> Result<Secrets>;
 
-    /// Asks the source for values that may have changed since, as when a credential was refused. Whether any of them did:
-    /// only then is it of use to try again.
+    /// Reads the values again where they may have changed while the process lives; whether any of them has. Asked when a
+    /// source refuses a credential, before that is taken for the end: it may have been rotated.
     ///
     /// # Errors
-    /// As [`Self::secrets`].
+    /// As [`secrets`](Self::secrets).
     async fn refresh(&self) -> Result<bool> {
         Ok(false)
     }
