@@ -78,6 +78,8 @@ pub struct Settings {
     pub temp_dir: PathBuf,
     /// Bytes a step may hold in memory before it spills.
     pub memory: usize,
+    /// How many steps this process does at once at most, where that is fewer than a plan allows: they share the memory.
+    pub steps_at_once: usize,
     /// About how many rows a connector puts into a batch.
     pub batch_rows: usize,
     /// How long a lease or claim lasts without a heartbeat, in milliseconds.

@@ -78,7 +78,7 @@ impl World {
         cancel: Cancel,
     ) -> Result<Self> {
         let (dir, project) = (loaded.dir.clone(), loaded.project.clone());
-        let state_dir = dir.join(".hakiri");
+        let state_dir = loaded.state_dir.clone();
         let clock = environment::clock();
         let secrets: Arc<dyn SecretSource> = Arc::new(EnvironmentSecrets::new(&dir));
         let named = in_environment(project.env.as_deref())?;
@@ -133,6 +133,7 @@ impl World {
                 project_dir: dir.clone(),
                 temp_dir,
                 memory: args.memory,
+                steps_at_once: usize::MAX,
                 batch_rows: 8192,
                 lease_ttl_ms: LEASE_TTL_MS,
                 deadline_ms: DEADLINE_MS,
