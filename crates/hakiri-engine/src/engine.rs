@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use hakiri_core::buckets::Buckets;
 use hakiri_core::catalog::{Catalog, Head, Key, Record, RunReport};
 use hakiri_core::codes::Code;
+use hakiri_core::error::Kind;
 use hakiri_core::id::{PipelineId, RunId, TableName};
 use hakiri_core::secret::Secrets;
 use hakiri_core::source::{Cancel, Connectors, Progress, SourceContext};
@@ -77,6 +78,8 @@ pub struct Settings {
     pub temp_dir: PathBuf,
     /// Bytes a step may hold in memory before it spills.
     pub memory: usize,
+    /// How many steps this process does at once at most, where that is fewer than a plan allows: they share the memory.
+    pub steps_at_once: usize,
     /// About how many rows a connector puts into a batch.
     pub batch_rows: usize,
     /// How long a lease or claim lasts without a heartbeat, in milliseconds.
@@ -145,6 +148,25 @@ impl Engine {
         match self.catalog.get(&Key::head(pipeline)).await? {
             Some(Record::Head(head)) => Ok(head),
             _ => Ok(Head::new(pipeline.clone())),
+        }
+    }
+
+    /// Whether after this error the same is worth one more try at once: a credential was refused, or has no value, and there
+    /// is another one by now. Asked before the error is recorded, since what is recorded as failed is not done again.
+    pub(crate) async fn renewed(&self, error: &Error) -> bool {
+        if error.kind() != Kind::AuthExpired && error.code() != Code::SecretMissing {
+            return false;
+        }
+        match self.secrets.refresh().await {
+            Ok(true) => {
+                self.events.note("secrets were changed: trying again with them");
+                true
+            }
+            Ok(false) => false,
+            Err(e) => {
+                self.events.note(&format!("secrets cannot be read again: {e}"));
+                false
+            }
         }
     }
 

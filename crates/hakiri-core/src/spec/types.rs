@@ -122,6 +122,8 @@ pub enum NotifyEvent {
     SchemaChanged,
     /// A run has not ended long after its tick.
     Late,
+    /// A platform that it is deployed to gave an alarm of its own.
+    Alarm,
 }
 
 /// One pipeline: a source, its tables, a schedule.

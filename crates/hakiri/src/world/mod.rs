@@ -19,8 +19,8 @@ use hakiri_engine::engine::Events;
 use hakiri_engine::{Engine, Settings};
 
 pub use self::store::open_project_in_store;
-use crate::cli::GlobalArgs;
 use crate::aws;
+use crate::cli::GlobalArgs;
 use crate::environment::{self, EnvironmentSecrets};
 use crate::project::{self, LoadError, Loaded};
 
@@ -79,7 +79,7 @@ impl World {
         cancel: Cancel,
     ) -> Result<Self> {
         let (dir, project) = (loaded.dir.clone(), loaded.project.clone());
-        let state_dir = dir.join(".hakiri");
+        let state_dir = loaded.state_dir.clone();
         let clock = environment::clock();
         let secrets = aws::secrets(EnvironmentSecrets::new(&dir), &clock)?;
         let named = in_environment(project.env.as_deref())?;
@@ -134,6 +134,7 @@ impl World {
                 project_dir: dir.clone(),
                 temp_dir,
                 memory: args.memory,
+                steps_at_once: usize::MAX,
                 batch_rows: 8192,
                 lease_ttl_ms: LEASE_TTL_MS,
                 deadline_ms: DEADLINE_MS,
