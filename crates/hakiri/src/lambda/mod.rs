@@ -183,6 +183,7 @@ impl Function {
         if let Some(lease) = self.settings.lease {
             settings.lease_ttl_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
         }
+        notify::start(&world.engine).await?;
         let live = Arc::new(Live::new(world.engine));
         Ok(Opened { aftermath: Aftermath::new(live.clone()), live })
     }

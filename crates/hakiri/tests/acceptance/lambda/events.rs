@@ -93,7 +93,7 @@ fn a_manifest_that_cannot_be_used_is_said_at_the_start() {
     let deployment = Deployment::new("[[pipeline]]\nid = \"p\"\nsauce = 1\n");
     let function = deployment.function();
     let Outcome::Failed(kind, body) = function.0.invoke("{}", Duration::from_secs(30)) else { panic!() };
-    assert!(kind == "Hakiri.Permanent" && body.contains("HK0102") && body.contains("hakiri.toml:"), "{kind} {body}");
+    assert!(kind == "Hakiri.Permanent" && body.contains("HK01") && body.contains("hakiri.toml:"), "{kind} {body}");
     let nowhere = Function::new(&binary(), &[], &[]);
     let Outcome::Failed(kind, body) = nowhere.invoke("{}", Duration::from_secs(30)) else { panic!() };
     assert!(kind == "Hakiri.Permanent" && body.contains("HK0004"), "{kind} {body}");
