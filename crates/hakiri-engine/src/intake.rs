@@ -88,7 +88,7 @@ impl<'a> Intake<'a> {
 /// # Errors
 /// Any source, schema or store error. What was written before it is a stray for `gc`.
 pub(crate) async fn read_step(engine: &Engine, plan: &Plan, step: &PlannedStep, cancel: Cancel) -> Result<StepResult> {
-    let ctx = engine.source_context(&plan.secrets, cancel.clone())?;
+    let ctx = engine.source_context(&plan.secrets, cancel.clone()).await?;
     let step = &with_inline_cursors(engine, step).await?;
     // The budget is the process's (P7): what steps at once and their tables hold is divided among them.
     let memory = engine.settings.memory / at_once(engine, plan);

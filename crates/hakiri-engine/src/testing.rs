@@ -126,8 +126,9 @@ impl Transforms for Without {
     }
 }
 
+#[async_trait]
 impl SecretSource for Without {
-    fn secrets(&self, _: &[String]) -> Result<Secrets> {
+    async fn secrets(&self, _: &[String]) -> Result<Secrets> {
         Ok(Secrets::default())
     }
 }

@@ -3,6 +3,7 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods))] // tests may touch files and the clock
 
+mod aws;
 mod cli;
 mod commands;
 mod demo;

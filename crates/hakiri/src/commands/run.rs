@@ -50,7 +50,7 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &RunArgs) -> Resu
     };
     loaded.placed(&args.place);
     let mut world = World::open(global, &loaded, Access::Write, events, cancel).await?;
-    logging::to_files(&world.state_dir, &world.engine.project, &*world.engine.secrets);
+    logging::to_files(&world.state_dir, &world.engine.project, &*world.engine.secrets).await;
     world.engine.settings.batch_rows = args.batch_rows.max(1);
     let pipelines = world.pipelines(&args.pipelines)?;
     if pipelines.is_empty() {

@@ -28,7 +28,7 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &WorkerArgs) -> R
     let metrics = Arc::new(Metrics::new(environment::clock().now()));
     let events = Arc::new(Fan(vec![Arc::new(Recorder), metrics.clone()]));
     let mut world = World::open(global, &loaded, Access::Write, events, Cancel::default()).await?;
-    logging::to_files(&world.state_dir, &world.engine.project, &*world.engine.secrets);
+    logging::to_files(&world.state_dir, &world.engine.project, &*world.engine.secrets).await;
     let settings = &mut world.engine.settings;
     // It holds no pipeline's lock, whatever the catalog: who else may be at work only a lease can say.
     (settings.sole_worker, settings.worker) = (false, environment::worker_name()?);

@@ -40,6 +40,7 @@ use tracing::Instrument as _;
 use self::events::{Answer, Event, Operation, after_begin, after_commit, after_step, error_message, error_type, room};
 use self::runtime_api::{Invocation, RuntimeApi};
 use self::settings::{API, Settings};
+use crate::aws;
 use crate::cli::LogFormat;
 use crate::environment::{self, EnvironmentSecrets, SystemClock};
 use crate::exit::Exit;
@@ -117,8 +118,7 @@ impl Function {
         loaded.placed(&settings.place);
         // The folder of the code cannot be written to.
         loaded.state_dir = environment::temp_dir().join("hakiri");
-        let secrets: Arc<dyn SecretSource> = Arc::new(EnvironmentSecrets::new(&loaded.dir));
-        logging::keep_secrets(&loaded.project, &*secrets);
+        let secrets = aws::secrets(EnvironmentSecrets::new(&loaded.dir), &environment::clock())?;
         Ok(Self { settings, loaded, secrets, opened: OnceCell::new() })
     }
 
@@ -183,6 +183,7 @@ impl Function {
         if let Some(lease) = self.settings.lease {
             settings.lease_ttl_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
         }
+        logging::keep_secrets(&world.engine.project, &*world.engine.secrets).await;
         notify::start(&world.engine).await?;
         let live = Arc::new(Live::new(world.engine));
         Ok(Opened { aftermath: Aftermath::new(live.clone()), live })

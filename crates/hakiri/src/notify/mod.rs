@@ -192,7 +192,7 @@ impl Notifier {
             self.done(event);
             return Ok(());
         }
-        let secrets = engine.secrets.secrets(&engine.project.notify_secrets())?;
+        let secrets = engine.secrets.secrets(&engine.project.notify_secrets()).await?;
         let times = self.attempts.get(&event.id).map_or(0, |a| a.times) + 1;
         match self.sender.send(notify, event, &secrets, now).await {
             Ok(()) => tracing::info!(event = %event.id, kind = kind_name(event.kind), "told the webhook"),
@@ -225,7 +225,7 @@ impl Notifier {
 /// Why it was not taken the last time.
 pub async fn tell(project: &Project, secrets: &dyn SecretSource, clock: &dyn Clock, event: &Event) -> Result<()> {
     let Some(notify) = project.notify.as_ref().filter(|n| wants(n, event.kind)) else { return Ok(()) };
-    let secrets = secrets.secrets(&project.notify_secrets())?;
+    let secrets = secrets.secrets(&project.notify_secrets()).await?;
     let (mut sender, mut times) = (Sender::default(), 1);
     loop {
         match sender.send(notify, event, &secrets, clock.now()).await {

@@ -15,11 +15,12 @@ use hakiri_core::id::PipelineId;
 use hakiri_core::source::{Cancel, Connectors};
 use hakiri_core::transform::Transforms;
 use hakiri_core::{Error, Result};
-use hakiri_engine::engine::{Events, SecretSource};
+use hakiri_engine::engine::Events;
 use hakiri_engine::{Engine, Settings};
 
 pub use self::store::open_project_in_store;
 use crate::cli::GlobalArgs;
+use crate::aws;
 use crate::environment::{self, EnvironmentSecrets};
 use crate::project::{self, LoadError, Loaded};
 
@@ -80,7 +81,7 @@ impl World {
         let (dir, project) = (loaded.dir.clone(), loaded.project.clone());
         let state_dir = loaded.state_dir.clone();
         let clock = environment::clock();
-        let secrets: Arc<dyn SecretSource> = Arc::new(EnvironmentSecrets::new(&dir));
+        let secrets = aws::secrets(EnvironmentSecrets::new(&dir), &clock)?;
         let named = in_environment(project.env.as_deref())?;
         let place = catalog::Place::of(&project, &dir, &named);
         let store = store::open_store(&dir, loaded, &named)?;

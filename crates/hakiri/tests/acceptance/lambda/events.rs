@@ -110,7 +110,7 @@ fn the_webhook_is_told_before_the_answer_and_nothing_is_left_running() {
         Response::text(200, "text/plain", "")
     });
     let api = Api::start(|_| Response::text(404, "text/plain", "gone"));
-    let notify = format!("[notify]\nwebhook = \"{}\"\nallow_private = true\n", hook.url);
+    let notify = format!("[notify]\nwebhook = \"{}\"\nallow_private = true\nevents = [\"failed\"]\n", hook.url);
     let manifest = api::manifest(&api.url, "").replace("id = \"api\"", "id = \"api\"\nschedule = \"every 1m\"");
     let deployment = Deployment::new(&format!("{notify}{manifest}"));
     let function = deployment.function();
