@@ -147,7 +147,11 @@ mod tests {
         for set in [
             &[][..],
             &[("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/v2/x")],
-            &[("AWS_WEB_IDENTITY_TOKEN_FILE", "/t"), ("AWS_ROLE_ARN", "arn"), ("AWS_ENDPOINT_URL", "http://127.0.0.1:1")],
+            &[
+                ("AWS_WEB_IDENTITY_TOKEN_FILE", "/t"),
+                ("AWS_ROLE_ARN", "arn"),
+                ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
+            ],
             &[("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "sekrit")],
         ] {
             of(set).unwrap();

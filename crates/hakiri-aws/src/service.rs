@@ -179,8 +179,7 @@ impl Service {
     /// # Errors
     /// What is known of it; nothing in it quotes a secret or what is stored.
     pub async fn call(&self, operation: &str, body: &Value) -> Result<Answer, Failure> {
-        let credential =
-            self.credentials.get().await.map_err(|reason| Failure::Unsent { reason, lasting: false })?;
+        let credential = self.credentials.get().await.map_err(|reason| Failure::Unsent { reason, lasting: false })?;
         let request = self
             .signed(operation, body, &credential)
             .ok_or_else(|| Failure::Unsent { reason: "a request cannot be made".to_owned(), lasting: true })?;
@@ -279,7 +278,10 @@ mod tests {
     fn nothing_shows_a_secret() {
         let problem =
             Problem::new(400, br#"{"__type":"a.b#Some stored text","CancellationReasons":[{"Code":"x y"}]}"#.to_vec());
-        assert_eq!((problem.code.as_str(), name("x y"), name("a#Throttling")), ("", String::new(), "Throttling".to_owned()));
+        assert_eq!(
+            (problem.code.as_str(), name("x y"), name("a#Throttling")),
+            ("", String::new(), "Throttling".to_owned())
+        );
         let shown = format!("{problem:?}{:?}", service());
         assert!(!shown.contains("stored") && !shown.contains("sekrit"), "{shown}");
     }

@@ -140,7 +140,10 @@ impl Address {
     /// `HK1006` when the URL has a password of its own, or an `sslmode` that does without TLS.
     pub fn with_logins(mut self, logins: Arc<dyn Logins>) -> Result<Self> {
         if self.password.is_some() {
-            return Err(wrong("the URL has a password, and says that it comes from elsewhere", "leave the password out"));
+            return Err(wrong(
+                "the URL has a password, and says that it comes from elsewhere",
+                "leave the password out",
+            ));
         }
         if self.mode < SslMode::Require && !self.hosts.iter().all(|(host, _)| host.is_local()) {
             return Err(wrong(

@@ -54,7 +54,8 @@ impl Client {
         if table.is_empty() || table.len() > 255 || !table.chars().all(plain) {
             return Err(never("the table's name is none that DynamoDB takes".to_owned()));
         }
-        let service = Service::new(&PROTOCOL, &settings.place, settings.credentials.clone(), patience).map_err(never)?;
+        let service =
+            Service::new(&PROTOCOL, &settings.place, settings.credentials.clone(), patience).map_err(never)?;
         let target = Target {
             endpoint: service.endpoint().to_owned(),
             table: table.clone(),
@@ -132,4 +133,3 @@ impl fmt::Debug for Client {
         f.debug_tuple("Client").field(&self.target).finish()
     }
 }
-

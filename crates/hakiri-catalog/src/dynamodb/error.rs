@@ -32,7 +32,10 @@ impl Target {
     pub(super) fn judge(&self, failure: Failure) -> Verdict {
         let problem = match failure {
             Failure::Unsent { reason, lasting } => {
-                return Verdict::Refused(CatalogError::Unavailable { reason, retry_after: if lasting { 0 } else { 5 } });
+                return Verdict::Refused(CatalogError::Unavailable {
+                    reason,
+                    retry_after: if lasting { 0 } else { 5 },
+                });
             }
             Failure::Lost(reason) => return Verdict::Open { reason, again: true },
             // Whoever waited that long already does not wait for as long again.
@@ -186,7 +189,9 @@ mod tests {
 
     #[test]
     fn only_an_answer_that_says_so_means_that_nothing_was_done() {
-        for failure in [Failure::Lost("x".to_owned()), Failure::Silent("x".to_owned()), Failure::Unreadable("x".to_owned())] {
+        for failure in
+            [Failure::Lost("x".to_owned()), Failure::Silent("x".to_owned()), Failure::Unreadable("x".to_owned())]
+        {
             assert!(matches!(target().judge(failure), Verdict::Open { .. }));
         }
         for (status, code) in [

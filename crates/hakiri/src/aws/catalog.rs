@@ -143,7 +143,9 @@ mod tests {
         for url in ["postgres://u@h/d", "postgres://u@h/d?sslmode=require", "postgres://u:p@h/d"] {
             assert!(table(url, "shop").unwrap().is_none() && database(url).await.unwrap().is_none(), "{url}");
         }
-        for (url, code) in [("postgres://u@h/d?auth=kerberos", Code::PostgresUrl), ("rds-secret:shop", Code::SecretsRefused)] {
+        for (url, code) in
+            [("postgres://u@h/d?auth=kerberos", Code::PostgresUrl), ("rds-secret:shop", Code::SecretsRefused)]
+        {
             assert_eq!(database(url).await.unwrap_err().code(), code, "{url}");
         }
         assert_eq!(table("dynamodb://t?regio=x", "shop").unwrap_err().code(), Code::ManifestValue);

@@ -28,7 +28,9 @@ impl Iam {
     /// `region` is for hosts whose name holds none.
     pub(super) fn new(credentials: Credentials, region: Option<String>) -> Result<Self> {
         if region.as_deref().is_some_and(|region| !place::is_region(region)) {
-            return Err(Error::new(Code::PostgresUrl, "the region is not one of AWS").with_hint("write region=eu-central-1"));
+            return Err(
+                Error::new(Code::PostgresUrl, "the region is not one of AWS").with_hint("write region=eu-central-1")
+            );
         }
         Ok(Self { credentials, region })
     }
@@ -143,7 +145,8 @@ mod tests {
     #[test]
     fn what_a_databases_secret_holds_is_read_and_never_quoted() {
         let of = |text: &str| Found::of(&Secret::new(text));
-        let whole = of(r#"{"username":"u","password":"p","host":"h","port":5433,"dbname":"d","engine":"postgres"}"#).unwrap();
+        let whole =
+            of(r#"{"username":"u","password":"p","host":"h","port":5433,"dbname":"d","engine":"postgres"}"#).unwrap();
         assert_eq!((whole.login.user.as_str(), whole.host.as_deref(), whole.port), ("u", Some("h"), Some(5433)));
         let bare = of(r#"{"username":"u","password":"p","port":"5433"}"#).unwrap();
         assert_eq!((bare.port, bare.database), (Some(5433), None));

@@ -98,7 +98,11 @@ fn values(secret: &Secret) -> Result<BTreeMap<String, Secret>> {
     // The parser's own message could quote it.
     let object: BTreeMap<String, String> = serde_json::from_str(secret.expose())
         .map_err(|_| Error::new(Code::SecretsShape, "the project's secret is not a JSON object of texts"))?;
-    Ok(object.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name, Secret::new(value))).collect())
+    Ok(object
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| (name, Secret::new(value)))
+        .collect())
 }
 
 #[cfg(test)]

@@ -19,8 +19,8 @@ use hakiri_engine::engine::Events;
 use hakiri_engine::{Engine, Settings};
 
 pub use self::store::open_project_in_store;
-use crate::cli::GlobalArgs;
 use crate::aws;
+use crate::cli::GlobalArgs;
 use crate::environment::{self, EnvironmentSecrets};
 use crate::project::{self, LoadError, Loaded};
 

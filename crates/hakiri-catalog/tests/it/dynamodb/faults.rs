@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use hakiri_catalog::conformance::fixture::{dump, pipeline, run, whole};
 use hakiri_aws::Patience;
+use hakiri_catalog::conformance::fixture::{dump, pipeline, run, whole};
 use hakiri_catalog::dynamodb::{self, DynamoDb};
 use hakiri_catalog::records::{Records, Scan, Written};
 use hakiri_catalog::{Catalog, CatalogError, CatalogResult, RecordCatalog};
