@@ -4,12 +4,14 @@
 //! ```text
 //! routes       POST /v1/{begin,step,commit} and what errors are on the wire, beside health and metrics
 //! operations   one task per operation, shared by everybody who asks for the same
+//! aftermath    what follows an operation, here and on Lambda
 //! ```
 //!
 //! An answer comes within seconds, however long the work: a step that is not finished by then is answered with `again`,
 //! and the next request for it joins the work under way. So a connection that is lost costs nothing, no request is open
 //! longer than some proxy allows, and whoever asks twice does not make it happen twice.
 
+pub mod aftermath;
 mod operations;
 mod routes;
 

@@ -24,6 +24,7 @@ mod hostile;
 mod http;
 mod interop;
 mod kill;
+mod lambda;
 mod page;
 mod postgres;
 mod postgres_types;
