@@ -17,6 +17,7 @@ pub(super) const PLACES: [(&str, &str); 10] = [
     ("SystemdSpec", "[deploy.systemd] of hakiri.toml"),
     ("ComposeSpec", "[deploy.compose] of hakiri.toml"),
     ("CloudflareSpec", "[deploy.cloudflare] of hakiri.toml"),
+    ("AwsSpec", "[deploy.aws] of hakiri.toml"),
     ("EnvSpec", "[env.<name>] of hakiri.toml"),
 ];
 

@@ -17,14 +17,19 @@ const ENDINGS: [&str; 7] = [".internal", ".local", ".localhost", ".lan", ".home.
 pub fn hosts<'p>(input: &Input<'_>, pipelines: impl IntoIterator<Item = &'p PipelineSpec>) -> Vec<(String, String)> {
     let mut out = Vec::new();
     for pipeline in pipelines {
-        let mut found = Vec::new();
-        urls(&pipeline.source.config, &mut found);
-        out.extend(found.into_iter().filter_map(|url| Some((format!("the pipeline {}", pipeline.id), private(url)?))));
+        out.extend(of_pipeline(pipeline).into_iter().map(|host| (format!("the pipeline {}", pipeline.id), host)));
     }
     if let Some(host) = input.project.notify.as_ref().and_then(|n| private(&n.webhook)) {
         out.push(("[notify] webhook".to_owned(), host));
     }
     out
+}
+
+/// The hosts of such addresses that a pipeline names.
+pub fn of_pipeline(pipeline: &PipelineSpec) -> Vec<String> {
+    let mut found = Vec::new();
+    urls(&pipeline.source.config, &mut found);
+    found.into_iter().filter_map(private).collect()
 }
 
 /// The texts of a config that are addresses.
