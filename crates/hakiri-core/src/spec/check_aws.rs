@@ -42,9 +42,7 @@ pub(super) fn is_bucket(text: &str) -> bool {
 
 pub(super) fn is_secret_arn(text: &str) -> bool {
     arn(text, "secretsmanager").is_some_and(|(region, account, rest)| {
-        is_region(region)
-            && is_account(account)
-            && rest.strip_prefix("secret:").is_some_and(|name| is_name(name, "/_+=.@-", 519))
+        is_region(region) && is_account(account) && rest.strip_prefix("secret:").is_some_and(is_secret)
     })
 }
 
@@ -105,6 +103,13 @@ fn arn<'t>(text: &'t str, service: &str) -> Option<(&'t str, &'t str, &'t str)> 
     Some((parts.next()?, parts.next()?, parts.next()?))
 }
 
+/// A secret's name with the six characters that the service adds: without them a policy would not name it.
+fn is_secret(text: &str) -> bool {
+    text.rsplit_once('-').is_some_and(|(name, end)| {
+        is_name(name, "/_+=.@-", 512) && end.len() == 6 && end.bytes().all(|b| b.is_ascii_alphanumeric())
+    })
+}
+
 fn is_account(text: &str) -> bool {
     text.len() == 12 && is_digits(text)
 }
@@ -126,11 +131,14 @@ mod tests {
         for right in ["eu-central-1", "us-gov-west-1", "ap-southeast-2", "us-iso-east-1"] {
             assert!(is_region(right), "{right}");
         }
-        for wrong in ["", "eu", "eu-central", "EU-central-1", "eu-central-1 ", "eu-${x}-1", "a-b-c-d-e-1", "eu-central-x"] {
+        for wrong in
+            ["", "eu", "eu-central", "EU-central-1", "eu-central-1 ", "eu-${x}-1", "a-b-c-d-e-1", "eu-central-x"]
+        {
             assert!(!is_region(wrong), "{wrong}");
         }
         assert!(is_vpc("vpc-0123456789abcdef0") && is_vpc("vpc-1a2b3c4d") && is_subnet("subnet-1a2b3c4d"));
-        for wrong in ["vpc-", "vpc-xyzxyzxy", "subnet-1a2b3c4d", "vpc-1a2b3c4d5", "vpc-0123456789ABCDEF0", "vpc-${Id}"] {
+        for wrong in ["vpc-", "vpc-xyzxyzxy", "subnet-1a2b3c4d", "vpc-1a2b3c4d5", "vpc-0123456789ABCDEF0", "vpc-${Id}"]
+        {
             assert!(!is_vpc(wrong), "{wrong}");
         }
         assert!(is_group("sg-1a2b3c4d") && !is_group("1a2b3c4d"));
@@ -149,11 +157,12 @@ mod tests {
         for wrong in [
             "arn:aws:secretsmanager:eu-central-1:123456789012:secret:",
             "arn:aws:secretsmanager:eu-central-1:12345678901:secret:x",
-            "arn:aws:secretsmanager:eu-central-1:123456789012:secret:a b",
-            "arn:aws:secretsmanager:eu-central-1:123456789012:secret:*",
-            "arn:aws:ssm:eu-central-1:123456789012:secret:x",
+            "arn:aws:secretsmanager:eu-central-1:123456789012:secret:a b-AbCdEf",
+            "arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod/shop",
+            "arn:aws:secretsmanager:eu-central-1:123456789012:secret:*-AbCdEf",
+            "arn:aws:ssm:eu-central-1:123456789012:secret:x-AbCdEf",
             "prod/shop",
-            "arn:aws:secretsmanager:*:123456789012:secret:x",
+            "arn:aws:secretsmanager:*:123456789012:secret:x-AbCdEf",
         ] {
             assert!(!is_secret_arn(wrong), "{wrong}");
         }
@@ -163,9 +172,13 @@ mod tests {
 
     #[test]
     fn tags_are_those_that_every_service_takes() {
-        let wrong = |tags: &[(&str, &str)]| wrong_tags(tags.iter().copied()).into_iter().map(|w| w.0).collect::<Vec<_>>();
+        let wrong =
+            |tags: &[(&str, &str)]| wrong_tags(tags.iter().copied()).into_iter().map(|w| w.0).collect::<Vec<_>>();
         assert!(wrong(&[("team", "data"), ("Kostenstelle", "Größe 12/A"), ("a:b", "")]).is_empty());
-        assert_eq!(wrong(&[("aws:x", "1"), ("", "1"), ("a\"b", "1"), ("a", "x\ny"), ("A b", "1"), ("a B", "2")]), [0, 1, 2, 3, 5]);
+        assert_eq!(
+            wrong(&[("aws:x", "1"), ("", "1"), ("a\"b", "1"), ("a", "x\ny"), ("A b", "1"), ("a B", "2")]),
+            [0, 1, 2, 3, 5]
+        );
         let many: Vec<String> = (0..41).map(|n| format!("t{n}")).collect();
         assert_eq!(wrong_tags(many.iter().map(|t| (t.as_str(), ""))).len(), 1);
     }

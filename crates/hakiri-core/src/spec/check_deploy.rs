@@ -40,8 +40,18 @@ const RULES: [Rule; 19] = [
         aws::is_bucket,
         "use 3 to 63 lower-case letters, digits, `-` and `.`, the first and the last a letter or digit",
     ),
-    ("aws", "database_secret_arn", aws::is_secret_arn, "write arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-XXXXXX"),
-    ("aws", "kms_key_arn", aws::is_key_arn, "write arn:aws:kms:REGION:ACCOUNT:key/ID; an alias names no key to a policy"),
+    (
+        "aws",
+        "database_secret_arn",
+        aws::is_secret_arn,
+        "write arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-XXXXXX",
+    ),
+    (
+        "aws",
+        "kms_key_arn",
+        aws::is_key_arn,
+        "write arn:aws:kms:REGION:ACCOUNT:key/ID; an alias names no key to a policy",
+    ),
     ("aws", "permissions_boundary_arn", aws::is_policy_arn, "write arn:aws:iam::ACCOUNT:policy/NAME"),
 ];
 const PLACE: &str = "write an absolute path of letters, digits, `/`, `.`, `-` and `_`, such as /srv/hakiri/shop";
@@ -65,7 +75,8 @@ pub(super) fn check_deploy(roots: &[Root<'_>]) -> Vec<Problem> {
                 }
             }
             let tags = deploy.get("aws").and_then(|t| t.get("tags")).map_or(&[][..], Node::members);
-            let wrong = aws::wrong_tags(tags.iter().map(|tag| (tag.key.as_str(), tag.node.as_text().unwrap_or_default())));
+            let wrong =
+                aws::wrong_tags(tags.iter().map(|tag| (tag.key.as_str(), tag.node.as_text().unwrap_or_default())));
             for (place, why) in wrong {
                 let Some(tag) = tags.get(place) else { continue };
                 let message = format!("`{}` cannot be among the tags of [deploy.aws]: {why}", shown(&tag.key));

@@ -31,8 +31,8 @@ mod values;
 mod tests;
 
 pub use self::deploy::{
-    AwsCatalog, AwsCompute, AwsSpec,
-    CloudflareSpec, ComposeSpec, DeploySpec, InstanceType, LEAST_MEMORY_MIB, SystemdSpec, deploy_memory_mib,
+    AwsCatalog, AwsCompute, AwsSpec, CloudflareSpec, ComposeSpec, DeploySpec, InstanceType, LEAST_MEMORY_MIB,
+    SystemdSpec, deploy_memory_mib,
 };
 pub use self::diagnostic::{Diagnostic, Related, Snippet};
 pub use self::parse::{ManifestText, parse};

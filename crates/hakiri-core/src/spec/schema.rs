@@ -7,7 +7,7 @@ use super::ManifestFile;
 use crate::source::ConnectorInfo;
 
 /// What a person calls the place that a definition of the schema describes; for "belongs into".
-pub(super) const PLACES: [(&str, &str); 10] = [
+pub(super) const PLACES: [(&str, &str); 11] = [
     ("PipelineSpec", "[[pipeline]], above its [pipeline.table.…]"),
     ("TableSpec", "[pipeline.table.<name>]"),
     ("SourceSpec", "source"),

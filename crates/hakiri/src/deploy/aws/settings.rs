@@ -17,19 +17,6 @@ const FUNCTION_MIB: u64 = 1_024;
 /// The same for a task.
 const TASK_MIB: u64 = 2_048;
 
-/// Logical ids of the template, as `--apply` and the local run look for them.
-pub(in crate::deploy) mod id {
-    pub(in crate::deploy) const BUCKET: &str = "Bucket";
-    pub(in crate::deploy) const TABLE: &str = "Table";
-    pub(in crate::deploy) const DATABASE: &str = "Database";
-    pub(in crate::deploy) const SECRET: &str = "Secret";
-    pub(in crate::deploy) const FUNCTION: &str = "Function";
-    pub(in crate::deploy) const MACHINE: &str = "Machine";
-    pub(in crate::deploy) const DEAD_LETTERS: &str = "DeadLetters";
-    pub(in crate::deploy) const CLUSTER: &str = "Cluster";
-    pub(in crate::deploy) const TASK: &str = "Task";
-}
-
 /// The decisions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::deploy) struct Settings {

@@ -74,7 +74,11 @@ const ROWS: [Row; 7] = [
     (|f| f.asked == Some(AwsCompute::Lambda), Compute::Lambda, "[deploy.aws] compute says so"),
     (|f| f.asked == Some(AwsCompute::Fargate), Compute::Fargate, "[deploy.aws] compute says so"),
     (|f| f.private, Compute::Fargate, "its source is in a private network, which functions are not in"),
-    (|f| f.hidden, Compute::Fargate, "its database's address is a secret, and may be in a network that functions are not in"),
+    (
+        |f| f.hidden,
+        Compute::Fargate,
+        "its database's address is a secret, and may be in a network that functions are not in",
+    ),
     (|_| true, Compute::Lambda, "each step is a call of its own, and one that takes longer is continued by the next"),
 ];
 
@@ -156,7 +160,8 @@ mod tests {
                 "[project]\nname = \"p\"\n[[pipeline]]\nid = \"a\"\nsecrets = [\"SHOP\", \"P\", \"HOST\"]\nsource = {{ connector = \
                  \"{connector}\", config = {{ url = \"{url}\" }} }}\ntables = [\"x\"]\n"
             );
-            let project = parse(&[ManifestText::new("hakiri.toml", text)], None, &crate::world::connectors().list()).unwrap();
+            let project =
+                parse(&[ManifestText::new("hakiri.toml", text)], None, &crate::world::connectors().list()).unwrap();
             let pipeline = &project.pipelines[0];
             assert_eq!(is_hidden(pipeline), hidden, "{url}");
             assert_eq!(!crate::deploy::private::of_pipeline(pipeline).is_empty(), private, "{url}");
