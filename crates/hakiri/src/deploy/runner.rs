@@ -17,6 +17,8 @@ use crate::printer::Printer;
 
 /// How often a state is asked for that something else is changing.
 const LOOKS: usize = 4;
+/// What the aws command line and others of its kind write for nothing.
+const NONE: &str = "None";
 
 /// Secrets that have no value and are needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,13 +85,7 @@ pub fn look(printer: &Printer, here: &Here) -> Result<()> {
 ///
 /// # Errors
 /// `HK1207` for a command that fails, `HK0005`.
-pub fn run(
-    printer: &Printer,
-    dir: &Path,
-    here: &Here,
-    progress: &mut Progress,
-    again: &str,
-) -> Result<Vec<Without>> {
+pub fn run(printer: &Printer, dir: &Path, here: &Here, progress: &mut Progress, again: &str) -> Result<Vec<Without>> {
     let mut without = Vec::new();
     let mut at = Runner { printer, dir, again, learned: BTreeMap::new() };
     for (number, step) in here.steps.iter().enumerate() {
@@ -115,8 +111,7 @@ pub fn run(
             Act::Write { path, text } => folder::put(dir, path, text.as_bytes())?,
             Act::Run(run) => drop(at.command(step, run, Call::default())?),
             Act::Learn { name, run } => {
-                let said = at.command(step, run, Call { asks: true, ..Call::default() })?;
-                let value = said.map(|said| said.answer.trim().to_owned()).unwrap_or_default();
+                let value = at.learn(step, run)?;
                 at.learned.insert(name, value);
             }
             Act::Nothing { run, otherwise } => {
@@ -185,7 +180,10 @@ impl Runner<'_> {
     /// Whether the command is to be run, after what is under way.
     fn is_ready(&self, step: &Step, run: &Run, state: &State) -> Result<bool> {
         for _ in 0..LOOKS {
-            match self.verdict(run, state).map_err(|(how, last, hint)| self.failed(step, &how, &last, hint.as_deref()))? {
+            match self
+                .verdict(run, state)
+                .map_err(|(how, last, hint)| self.failed(step, &how, &last, hint.as_deref()))?
+            {
                 Verdict::Go => return Ok(true),
                 Verdict::Skip => {
                     self.printer.note("  there is nothing to do");
@@ -196,18 +194,16 @@ impl Runner<'_> {
                     // How it ended is what the state says next.
                     let _ = process::call(self.printer, self.dir, &wait, Call::default(), &[]);
                 }
-                Verdict::Refuse(hint) => return Err(self.failed(step, "cannot be run as things are", &[], Some(&hint))),
+                Verdict::Refuse(hint) => {
+                    return Err(self.failed(step, "cannot be run as things are", &[], Some(&hint)));
+                }
             }
         }
         Err(self.failed(step, "cannot be run: something else is under way, again and again", &[], None))
     }
 
     #[expect(clippy::type_complexity, reason = "the parts of one failure, put together by the caller alone")]
-    fn verdict(
-        &self,
-        run: &Run,
-        state: &State,
-    ) -> std::result::Result<Verdict, (String, Vec<String>, Option<String>)> {
+    fn verdict(&self, run: &Run, state: &State) -> std::result::Result<Verdict, (String, Vec<String>, Option<String>)> {
         let shown = line(&state.command);
         let mut listen: Vec<&'static str> = state.absent.to_vec();
         listen.extend(run.remedies.iter().flat_map(|remedy| remedy.said));
@@ -232,8 +228,20 @@ impl Runner<'_> {
         let asked = Call { asks: true, is_quiet: true, ..Call::default() };
         let said = process::call(self.printer, self.dir, &words, asked, &[]);
         let answer = said.map(|said| said.answer).unwrap_or_default();
-        let lines = answer.lines().map(|line| line.chars().filter(|c| *c == '\t' || !c.is_control()).collect::<String>());
+        let lines =
+            answer.lines().map(|line| line.chars().filter(|c| *c == '\t' || !c.is_control()).collect::<String>());
         lines.filter(|line| !line.trim().is_empty()).take(LOOKS * 2).collect()
+    }
+
+    /// What a command answers; nothing only where that is fine.
+    fn learn(&self, step: &Step, run: &Run) -> Result<String> {
+        let said = self.command(step, run, Call { asks: true, ..Call::default() })?;
+        let answer = said.map(|said| said.answer).unwrap_or_default();
+        match answer.trim() {
+            "" | NONE if run.fine.is_empty() => Err(self.failed(step, "answers nothing", &[], None)),
+            "" | NONE => Ok(String::new()),
+            value => Ok(value.to_owned()),
+        }
     }
 
     fn pipe(&self, step: &Step, from: &[String], to: &Run) -> Result<()> {

@@ -63,8 +63,8 @@ pub enum Act {
     },
     /// Runs a command in the folder.
     Run(Run),
-    /// Runs a command whose output is what `${NAME}` stands for in the steps after it. It is empty where the command
-    /// finds that there is nothing ([`Run::fine`]); a step that names it then has nothing to do.
+    /// Runs a command whose output is what `${NAME}` stands for in the steps after it. It may be empty only where there
+    /// may be nothing ([`Run::fine`]); a step that names it then has nothing to do.
     Learn {
         /// The name.
         name: &'static str,
@@ -214,22 +214,22 @@ impl Step {
 
 /// The line of a shell that is this command.
 pub fn line(words: &[String]) -> String {
-    let word = |word: &String| {
-        if !word.contains("${") {
-            return shell(word);
-        }
-        // Within double quotes a shell fills in `${NAME}`, and reads these signs as they are only after a backslash.
-        let mut out = String::from("\"");
-        for c in word.chars() {
-            if matches!(c, '"' | '\\' | '`') {
-                out.push('\\');
-            }
-            out.push(c);
-        }
-        out.push('"');
-        out
+    let word = |word: &String| match word.contains("${") || is_clearer_quoted(word) {
+        true => quoted(word),
+        false => shell(word),
     };
     words.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// A word within double quotes: a shell fills in `${NAME}` there, and reads these signs as they are only after a backslash.
+fn quoted(word: &str) -> String {
+    let escaped = word.chars().flat_map(|c| matches!(c, '"' | '\\' | '`').then_some('\\').into_iter().chain([c]));
+    format!("\"{}\"", escaped.collect::<String>())
+}
+
+/// Whether a word has single quotes, and no sign that means something within double ones.
+fn is_clearer_quoted(word: &str) -> bool {
+    word.contains('\'') && !word.contains(['$', '`', '"', '\\', '!'])
 }
 
 /// What becomes of a deployment that is taken away.
@@ -271,7 +271,8 @@ mod tests {
     fn a_step_is_shown_as_a_shell_takes_it() {
         let run = |words: &[&str]| Run::new(words);
         for (act, shown) in [
-            (Act::Run(run(&["a", "it's", "x${B}\"y"])), "a 'it'\\''s' \"x${B}\\\"y\""),
+            (Act::Run(run(&["a", "it's", "x${B}\"y"])), "a \"it's\" \"x${B}\\\"y\""),
+            (Act::Run(run(&["it's $B", "$B", "c`d"])), r"'it'\''s $B' '$B' 'c`d'"),
             (Act::Learn { name: "B", run: run(&["a", "--query", "x[0]"]) }, "B=$(a --query 'x[0]')"),
             (Act::Pipe { from: vec!["a".into()], to: run(&["b", "${B}"]) }, "a | b \"${B}\""),
         ] {

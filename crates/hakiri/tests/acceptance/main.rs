@@ -15,6 +15,7 @@ mod behaviour;
 mod cloudflare;
 mod cluster;
 mod deploy;
+mod deploy_aws_apply;
 mod deploy_cloudflare;
 mod determinism;
 mod files;

@@ -10,11 +10,10 @@
 
 use hakiri_core::Result;
 
-use super::cli::{Absent, CREDENTIALS, Cli, NO_STACK, remedies};
-use super::settings::{Settings, id};
-use super::template;
+use super::cli::{Absent, CREDENTIALS, Cli, remedies};
+use super::settings::Settings;
+use super::{resources, template};
 use crate::deploy::input::Input;
-use crate::deploy::resources::Resource;
 use crate::deploy::steps::{Act, Check, Document, Here, How, Removal, Run, Step, Tool, line};
 
 /// The template as `package` has it, with the code's address in place of its folder.
@@ -23,16 +22,14 @@ const PACKAGED: &str = "packaged.yaml";
 const ASLEEP: &str = "template.asleep.yaml";
 /// The file that a person fills with the values of secrets, and that is not committed.
 pub(super) const SECRETS: &str = "secrets.json";
-/// What `${…}` is in the commands: the bucket for the code, the repository and the image's digest in it.
+/// What `${…}` is in the commands: the bucket for the code, the repository with its host, and the image's digest in it.
 const CODE: &str = "CODE_BUCKET";
 const REPOSITORY: &str = "REPOSITORY";
+const REGISTRY: &str = "REGISTRY";
 const DIGEST: &str = "DIGEST";
 
-const AWS: Tool = Tool {
-    program: "aws",
-    why: "asks AWS for everything",
-    remedy: "install the AWS command line, version 2 or 1",
-};
+const AWS: Tool =
+    Tool { program: "aws", why: "asks AWS for everything", remedy: "install the AWS command line, version 2 or 1" };
 const DOCKER: Tool = Tool {
     program: "docker",
     why: "builds the image of the tasks and pushes it",
@@ -68,7 +65,7 @@ fn steps(s: &Settings) -> Vec<Step> {
     let mut steps = vec![
         Step::new("the binary", Act::Binary("code/bootstrap")),
         cli.deploy("the foundation", &foundation, "foundation.yaml", &[], Absent::Create),
-        cli.output("the bucket for the code", CODE, &foundation, "CodeBucket"),
+        cli.output("the bucket for the code", CODE, &foundation, "CodeBucket", Absent::Create),
     ];
     let package = ["cloudformation", "package", "--template-file", "template.yaml", "--s3-bucket", &code];
     let package = [&package[..], &["--output-template-file", PACKAGED]].concat();
@@ -90,22 +87,23 @@ fn steps(s: &Settings) -> Vec<Step> {
 fn image_steps(s: &Settings) -> Vec<Step> {
     let cli = Cli::of(s);
     let tag = format!("{}:latest", variable(REPOSITORY));
-    let docker = |title: &str, words: &[&str]| {
-        Step::new(title, Act::Run(Run { remedies: remedies(), ..Run::new(words) }))
-    };
+    let docker =
+        |title: &str, words: &[&str]| Step::new(title, Act::Run(Run { remedies: remedies(), ..Run::new(words) }));
     let login = Act::Pipe {
         from: cli.words(&["ecr", "get-login-password"]),
-        // The host alone would do and is not known by itself; Docker takes it from what it is a part of.
         to: Run {
             remedies: remedies(),
-            ..Run::new(&["docker", "login", "--username", "AWS", "--password-stdin", &variable(REPOSITORY)])
+            ..Run::new(&["docker", "login", "--username", "AWS", "--password-stdin", &variable(REGISTRY)])
         },
     };
+    let registry =
+        ["ecr", "get-authorization-token", "--query", "authorizationData[0].proxyEndpoint", "--output", "text"];
     let latest = ["ecr", "describe-images", "--repository-name", &s.name, "--image-ids", "imageTag=latest"];
     let latest = [&latest[..], &["--query", "imageDetails[0].imageDigest", "--output", "text"]].concat();
     vec![
-        cli.output("the repository for the image", REPOSITORY, &s.foundation(), "Repository"),
+        cli.output("the repository for the image", REPOSITORY, &s.foundation(), "Repository", Absent::Create),
         docker("the image", &["docker", "build", "--platform", "linux/amd64", "--tag", &tag, "."]),
+        Step::new("the repository's host", Act::Learn { name: REGISTRY, run: cli.run(&registry, &[]) }),
         Step::new("Docker, that it may push", login),
         docker("the image, pushed", &["docker", "push", &tag]),
         Step::new("the image's digest", Act::Learn { name: DIGEST, run: cli.run(&latest, &[]) }),
@@ -145,7 +143,7 @@ fn variable(name: &str) -> String {
 }
 
 /// What `hakiri destroy` does.
-pub(super) fn removal(input: &Input<'_>, s: &Settings, with_data: bool, all: &[Resource]) -> Result<Removal> {
+pub(super) fn removal(input: &Input<'_>, s: &Settings, with_data: bool) -> Result<Removal> {
     let cli = Cli::of(s);
     let asleep = Act::Write { path: ASLEEP, text: template::template(input, s, false)? };
     let mut steps = vec![
@@ -165,7 +163,7 @@ pub(super) fn removal(input: &Input<'_>, s: &Settings, with_data: bool, all: &[R
             lost: vec![runs.to_owned()],
             kept,
             before: Vec::new(),
-            left: all.iter().filter(|resource| super::resources::is_kept(resource)).cloned().collect(),
+            left: resources::resources(s).into_iter().filter(resources::is_kept).collect(),
             how: How::Here(Here { tools: vec![AWS], checks: vec![identity(s)], steps }),
         });
     }
@@ -179,13 +177,15 @@ pub(super) fn removal(input: &Input<'_>, s: &Settings, with_data: bool, all: &[R
         ));
     }
     steps.extend(catalog_steps(s));
-    if !s.passed.is_empty() {
-        let delete = ["secretsmanager", "delete-secret", "--secret-id", &s.name, "--force-delete-without-recovery"];
-        steps.push(cli.step("the secret", &delete, &["ResourceNotFoundException"]));
+    let own = s.own_database().then(|| format!("{}-database", s.name));
+    for secret in (!s.passed.is_empty()).then(|| s.name.clone()).into_iter().chain(own) {
+        // Deleted with time to think it over, it would be in the way of another one of its name for as long.
+        let delete = ["secretsmanager", "delete-secret", "--secret-id", &secret, "--force-delete-without-recovery"];
+        steps.push(cli.step(format!("the secret {secret}"), &delete, &["ResourceNotFoundException"]));
     }
     steps.extend(cli.delete("the stack", &s.name));
     let foundation_stack = s.foundation();
-    steps.push(cli.output("the bucket of the code", CODE, &foundation_stack, "CodeBucket"));
+    steps.push(cli.output("the bucket of the code", CODE, &foundation_stack, "CodeBucket", Absent::Nothing));
     let code = format!("s3://{}", variable(CODE));
     steps.push(cli.step("the code", &["s3", "rm", &code, "--recursive", "--only-show-errors"], &["NoSuchBucket"]));
     steps.extend(cli.delete("the foundation", &foundation_stack));
@@ -211,9 +211,10 @@ fn bucket_steps(s: &Settings) -> Vec<Step> {
     let list = ["s3api", "list-object-versions", "--bucket", &bucket, "--max-keys", "1", "--no-paginate"];
     let any = "[Versions[].Key, DeleteMarkers[].Key][][]";
     let list = [&list[..], &["--query", any, "--output", "text"]].concat();
-    let otherwise = format!("empty the bucket {bucket}, with all versions of what is in it (in the console: S3, Empty)");
+    let otherwise =
+        format!("empty the bucket {bucket}, with all versions of what is in it (in the console: S3, Empty)");
     vec![
-        cli.output("the bucket", NAME, &s.name, id::BUCKET),
+        cli.output("the bucket", NAME, &s.name, "Bucket", Absent::Nothing),
         Step::new("the bucket, whether it is empty", Act::Nothing { run: cli.run(&list, GONE), otherwise }),
         cli.step("the bucket", &["s3api", "delete-bucket", "--bucket", &bucket], GONE),
     ]
@@ -229,7 +230,7 @@ fn catalog_steps(s: &Settings) -> Vec<Step> {
         let gone = ["rds", "wait", "db-instance-deleted", "--db-instance-identifier", &database];
         // It is in the stack's network, which cannot be deleted before.
         return vec![
-            cli.output("the database", NAME, &s.name, id::DATABASE),
+            cli.output("the database", NAME, &s.name, "Database", Absent::Nothing),
             cli.step("the database", &delete, &["DBInstanceNotFound", "is already being deleted"]),
             cli.step("the database, until it is gone", &gone, &["DBInstanceNotFound"]),
         ];
@@ -240,7 +241,7 @@ fn catalog_steps(s: &Settings) -> Vec<Step> {
     const NAME: &str = "TABLE";
     let table = variable(NAME);
     vec![
-        cli.output("the catalog's table", NAME, &s.name, id::TABLE),
+        cli.output("the catalog's table", NAME, &s.name, "Table", Absent::Nothing),
         cli.step("the catalog's table", &["dynamodb", "delete-table", "--table-name", &table], NO_TABLE),
     ]
 }
@@ -252,7 +253,7 @@ const NO_TABLE: &[&str] = &["ResourceNotFoundException", "is being deleted"];
 fn data(s: &Settings) -> Vec<String> {
     let mut out = Vec::new();
     if s.bucket.is_none() {
-        out.push(format!("the bucket of the stack {} with all stored data and its older versions", s.name));
+        out.push(format!("the bucket of the stack {} with all stored data", s.name));
     }
     if s.own_database() {
         out.push("the catalog's database: how far each table was read, runs, schemas".to_owned());
@@ -280,14 +281,4 @@ fn theirs(s: &Settings) -> Vec<String> {
 fn foundation(s: &Settings) -> String {
     let image = if s.task.is_some() { " and all images" } else { "" };
     format!("the stack {} with the packed code of all versions{image}", s.foundation())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stack_that_is_gone_is_told_by_one_sentence() {
-        assert_eq!(NO_STACK, ["does not exist"]);
-    }
 }

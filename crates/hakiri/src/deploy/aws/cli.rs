@@ -37,11 +37,12 @@ impl<'s> Cli<'s> {
         Step::new(title, Act::Run(self.run(args, fine)))
     }
 
-    /// Learns an output of a stack; nothing where the stack is not there.
-    pub(super) fn output(self, title: &str, name: &'static str, stack: &str, output: &str) -> Step {
+    /// Learns an output of a stack that is, or may be, there.
+    pub(super) fn output(self, title: &str, name: &'static str, stack: &str, output: &str, absent: Absent) -> Step {
         let query = format!("Stacks[0].Outputs[?OutputKey=='{output}'].OutputValue");
         let args = ["cloudformation", "describe-stacks", "--stack-name", stack, "--query", &query, "--output", "text"];
-        Step::new(title, Act::Learn { name, run: self.run(&args, NO_STACK) })
+        let fine = if absent == Absent::Nothing { NO_STACK } else { &[] };
+        Step::new(title, Act::Learn { name, run: self.run(&args, fine) })
     }
 
     /// Brings a stack to a template: creates or updates it, or finds that there is nothing to do.
@@ -52,11 +53,7 @@ impl<'s> Cli<'s> {
         let events = ["cloudformation", "describe-stack-events", "--stack-name", stack, "--query", failed];
         // One page: the latest, which are about this attempt.
         let events = [&events[..], &["--output", "text", "--no-paginate"]].concat();
-        let run = Run {
-            state: Some(self.state(stack, absent)),
-            explain: self.words(&events),
-            ..self.run(&args, &[])
-        };
+        let run = Run { state: Some(self.state(stack, absent)), explain: self.words(&events), ..self.run(&args, &[]) };
         Step::new(title, Act::Run(run))
     }
 
@@ -142,17 +139,18 @@ pub(super) enum Absent {
 
 /// How to give the command line what it needs to be anybody.
 pub(super) const CREDENTIALS: &str = "give the aws command line credentials (`aws sso login` or `aws configure`; \
-    AWS_PROFILE; or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY) and a region ([deploy.aws] region, or AWS_REGION)";
+    AWS_PROFILE; or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY) and a region ([deploy.aws] region, or AWS_DEFAULT_REGION)";
 
 /// What may be said by any of the commands, and what to do about it.
 pub(super) fn remedies() -> Vec<Remedy> {
     const REGION: &[&str] = &["You must specify a region"];
-    const EXPIRED: &[&str] = &["ExpiredToken", "RequestExpired", "InvalidClientTokenId", "Unable to locate credentials"];
+    const EXPIRED: &[&str] =
+        &["ExpiredToken", "RequestExpired", "InvalidClientTokenId", "Unable to locate credentials"];
     const DENIED: &[&str] = &["AccessDenied", "UnauthorizedOperation", "is not authorized to perform"];
     const ENGINE: &[&str] = &["Cannot connect to the Docker daemon", "permission denied while trying to connect"];
     let remedy = |said, hint: &str| Remedy { said, hint: hint.to_owned() };
     vec![
-        remedy(REGION, "set [deploy.aws] region in hakiri.toml, or AWS_REGION"),
+        remedy(REGION, "set [deploy.aws] region in hakiri.toml, or AWS_DEFAULT_REGION"),
         remedy(EXPIRED, CREDENTIALS),
         remedy(DENIED, "allow what the message names to whoever `aws sts get-caller-identity` says this is"),
         remedy(ENGINE, "start Docker, or run this where it runs"),
@@ -198,7 +196,11 @@ mod tests {
                 Verdict::Wait(_) => "wait",
                 Verdict::Refuse(_) => "refuse",
             };
-            assert_eq!((word(of(Absent::Create, state)), word(of(Absent::Nothing, state))), (create, nothing), "{state}");
+            assert_eq!(
+                (word(of(Absent::Create, state)), word(of(Absent::Nothing, state))),
+                (create, nothing),
+                "{state}"
+            );
         }
         let Verdict::Refuse(hint) = of(Absent::Create, "ROLLBACK_COMPLETE") else { panic!("not refused") };
         let delete = "aws cloudformation delete-stack --stack-name hakiri-shop --region eu-central-1 && aws \

@@ -1,7 +1,6 @@
 //! What there is in the account, for people to see before it is.
 
 use super::settings::{Function, Network, Settings};
-use super::shape::Compute;
 use crate::deploy::resources::{Resource, SECRET};
 
 /// What is watched, by the end of an alarm's name.
@@ -32,8 +31,7 @@ pub(super) fn resources(s: &Settings) -> Vec<Resource> {
     for pipeline in &s.pipelines {
         for (n, expression) in pipeline.wakes.expressions.iter().enumerate() {
             let suffix = if n == 0 { String::new() } else { format!(".{}", n + 1) };
-            let on = pipeline.compute.chosen.title();
-            let limit = format!("{expression} in UTC, runs on {on}: {}", pipeline.compute.why);
+            let limit = format!("{expression} in UTC, on {}", pipeline.compute.chosen.title());
             out.push(Resource::new("schedule", format!("{}/{}{suffix}", s.name, pipeline.id), limit));
         }
     }
@@ -77,7 +75,8 @@ pub(super) fn resources(s: &Settings) -> Vec<Resource> {
         out.push(Resource::new(BUCKET, chosen("bucket"), "the store; kept when the stack is deleted"));
     }
     if s.own_database() {
-        let limit = "the catalog: db.t4g.micro in one zone, 20 to 100 GB, logins by IAM; kept when the stack is deleted";
+        let limit =
+            "the catalog: db.t4g.micro in one zone, 20 to 100 GB, logins by IAM; kept when the stack is deleted";
         out.push(Resource::new(DATABASE, chosen("database"), limit));
         out.push(Resource::new(SECRET, format!("{}-database", s.name), "the database's administrator, used once"));
     } else if s.database_secret.is_none() {
@@ -89,26 +88,8 @@ pub(super) fn resources(s: &Settings) -> Vec<Resource> {
         out.push(Resource::new(SECRET, &s.name, format!("one JSON object, 64 KB: {}", names.join(", "))));
     }
     let told = if s.notify { "; the webhook hears of them" } else { "" };
-    out.extend(ALARMS.map(|alarm| Resource::new("alarm", format!("{}-{alarm}", s.name), format!("within 5 minutes{told}"))));
-    out
-}
-
-/// What the choices were, for people.
-pub(super) fn why(s: &Settings) -> Vec<String> {
-    let catalog = match (s.own_database(), &s.database_secret) {
-        (true, _) => "a PostgreSQL of RDS",
-        (_, Some(_)) => "an existing PostgreSQL",
-        _ => "a table of DynamoDB",
-    };
-    let mut out = vec![format!("The catalog is {catalog}: {}", s.catalog.why)];
-    for compute in [Compute::Lambda, Compute::Fargate] {
-        let on: Vec<_> = s.pipelines.iter().filter(|p| p.compute.chosen == compute).collect();
-        let mut reasons: Vec<&str> = on.iter().map(|p| p.compute.why).collect();
-        reasons.dedup();
-        for reason in reasons {
-            let ids: Vec<&str> = on.iter().filter(|p| p.compute.why == reason).map(|p| p.id.as_str()).collect();
-            out.push(format!("On {}: {}; {reason}", compute.title(), ids.join(", ")));
-        }
-    }
+    out.extend(
+        ALARMS.map(|alarm| Resource::new("alarm", format!("{}-{alarm}", s.name), format!("within 5 minutes{told}"))),
+    );
     out
 }
