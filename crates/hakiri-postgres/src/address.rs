@@ -19,7 +19,7 @@ use hakiri_core::secret::Secret;
 use tokio::sync::OnceCell;
 use tokio_postgres::config::{ChannelBinding, TargetSessionAttrs};
 
-use crate::login::Logins;
+use crate::login::{Login, Logins};
 
 const PORT: u16 = 5432;
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -153,6 +153,12 @@ impl Address {
         }
         self.logins = Some(logins);
         Ok(self)
+    }
+
+    /// The same address with one login, and no others.
+    #[must_use]
+    pub fn signed_in_as(&self, login: Login) -> Self {
+        Self { user: login.user, password: Some(login.password), logins: None, ..self.clone() }
     }
 
     /// The user that connects.

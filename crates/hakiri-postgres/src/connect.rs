@@ -129,10 +129,9 @@ async fn open(address: &Address, application: &str) -> Result<(Client, AbortHand
                         first.get_or_insert(e);
                         break;
                     }
-                    Code::PostgresAuth if !renewed => match renew(address, login.as_ref()).await? {
-                        Some(other) => (login, renewed) = (Some(other), true),
-                        None => return Err(e),
-                    },
+                    Code::PostgresAuth if !renewed && refused(address, login.as_ref()).await? => {
+                        (login, renewed) = (self::login(address, host, *port).await?, true);
+                    }
                     _ => return Err(e),
                 }
             }
@@ -151,11 +150,11 @@ async fn login(address: &Address, host: &Host, port: u16) -> Result<Option<Login
     logins.login(host, port, &address.user).await.map(Some)
 }
 
-/// Another login than the one that was refused, if there is.
-async fn renew(address: &Address, refused: Option<&Login>) -> Result<Option<Login>> {
-    match (&address.logins, refused) {
-        (Some(logins), Some(refused)) => logins.instead_of(refused).await,
-        _ => Ok(None),
+/// Whether another login may do better than the one that was refused.
+async fn refused(address: &Address, login: Option<&Login>) -> Result<bool> {
+    match (&address.logins, login) {
+        (Some(logins), Some(login)) => logins.refused(address, login).await,
+        _ => Ok(false),
     }
 }
 

@@ -7,6 +7,8 @@ use async_trait::async_trait;
 use hakiri_core::error::Result;
 use hakiri_core::secret::Secret;
 
+use crate::address::Address;
+
 /// A user and a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
@@ -25,11 +27,11 @@ pub trait Logins: Send + Sync + fmt::Debug {
     /// Why there is none.
     async fn login(&self, host: &str, port: u16, user: &str) -> Result<Login>;
 
-    /// Another one, if there is, after the server refused a login. It is tried once.
+    /// The server refused a login. Whether the next one may do better: it is asked for and tried once.
     ///
     /// # Errors
-    /// Why it is not known whether there is one.
-    async fn instead_of(&self, _refused: &Login) -> Result<Option<Login>> {
-        Ok(None)
+    /// Why that is not known.
+    async fn refused(&self, _address: &Address, _login: &Login) -> Result<bool> {
+        Ok(false)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! - `dynamodb://TABLE`, with `?region=` where the environment names none or another;
 //! - `postgres://USER@HOST:PORT/DATABASE?auth=rds-iam`, with `&region=` where the host's name does not say it: the password
-//!   is a token, made for each connection;
+//!   is a token, made for each connection. `&admin=ARN` names the secret of who may make that user, if it is not there;
 //! - `rds-secret:ARN`: user, password, host, port and database are what that secret says, with `?host=`, `&port=`,
 //!   `&dbname=` for one that holds user and password alone, and the parameters of a PostgreSQL URL.
 
@@ -80,14 +80,15 @@ pub async fn database(url: &str) -> Result<Option<Address>> {
         return kept(Stored::new(arn, &variable)?, query).await.map(Some);
     }
     let Some((start, query)) = url.split_once('?') else { return Ok(None) };
-    let ([auth, region], others) = take(query, ["auth", "region"]);
+    let ([auth, region, admin], others) = take(query, ["auth", "region", "admin"]);
     let Some(auth) = auth else { return Ok(None) };
     if auth != "rds-iam" {
         return Err(Error::new(Code::PostgresUrl, "the URL's parameter `auth` is not known")
             .with_hint("write auth=rds-iam, or leave it out and give a password"));
     }
     let address = Address::parse(&format!("{start}{}", again(&others)))?;
-    let iam = Iam::new(credentials(Code::PostgresAuth)?, region.or_else(|| place::region(None, &variable)))?;
+    let admin = admin.map(|arn| Stored::new(&arn, &variable)).transpose()?;
+    let iam = Iam::new(credentials(Code::PostgresAuth)?, place::region(region.as_deref(), &variable), admin)?;
     address.with_logins(Arc::new(iam)).map(Some)
 }
 

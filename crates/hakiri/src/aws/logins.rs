@@ -9,7 +9,7 @@ use hakiri_core::codes::Code;
 use hakiri_core::secret::{Secret, Secrets};
 use hakiri_core::time::Clock as _;
 use hakiri_core::{Error, Result};
-use hakiri_postgres::{Login, Logins};
+use hakiri_postgres::{Address, Login, Logins};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
@@ -17,22 +17,27 @@ use crate::environment::SystemClock;
 use crate::logging;
 
 /// Tokens of IAM: each lasts fifteen minutes, so that each connection gets one of its own.
+///
+/// In a new database nobody may use them yet, and nobody else reaches it to change that. So there may be a second secret,
+/// the one that RDS keeps for whom it made the database for: when a token is refused, its login makes the user.
 #[derive(Debug)]
 pub(super) struct Iam {
     credentials: Credentials,
     /// For hosts whose names do not say it.
     region: Option<String>,
+    /// Who may make users, until it has done so.
+    admin: Mutex<Option<Stored>>,
 }
 
 impl Iam {
     /// `region` is for hosts whose name holds none.
-    pub(super) fn new(credentials: Credentials, region: Option<String>) -> Result<Self> {
+    pub(super) fn new(credentials: Credentials, region: Option<String>, admin: Option<Stored>) -> Result<Self> {
         if region.as_deref().is_some_and(|region| !place::is_region(region)) {
             return Err(
                 Error::new(Code::PostgresUrl, "the region is not one of AWS").with_hint("write region=eu-central-1")
             );
         }
-        Ok(Self { credentials, region })
+        Ok(Self { credentials, region, admin: Mutex::new(admin) })
     }
 }
 
@@ -55,6 +60,34 @@ impl Logins for Iam {
         let password = token.map_err(|reason| Error::new(Code::PostgresUnreachable, reason))?;
         Ok(Login { user: user.to_owned(), password })
     }
+
+    async fn refused(&self, address: &Address, login: &Login) -> Result<bool> {
+        let mut admin = self.admin.lock().await;
+        let Some(stored) = &*admin else { return Ok(false) };
+        let sql = new_user(&login.user, address.database().unwrap_or(&login.user))?;
+        let address = address.signed_in_as(Found::of(&stored.read().await?)?.login);
+        let client = hakiri_postgres::connect(&address, "hakiri set-up").await?;
+        client.batch_execute(&sql).await.map_err(|e| hakiri_postgres::error(&e))?;
+        tracing::info!("made the user {} in the database, who signs in with tokens", login.user);
+        *admin = None;
+        Ok(true)
+    }
+}
+
+/// What lets a user sign in with tokens and make the catalog's schema. It may be carried out again, and by several at once.
+fn new_user(user: &str, database: &str) -> Result<String> {
+    let plain = |text: &str| {
+        !text.is_empty() && text.len() <= 63 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    };
+    if !plain(user) || !plain(database) {
+        return Err(Error::new(Code::PostgresUrl, "a user is made only where its name and the database's are plain")
+            .with_hint("use letters, digits, `_` and `-` in both"));
+    }
+    Ok(format!(
+        "SELECT pg_advisory_xact_lock(5154); \
+         DO $$ BEGIN CREATE ROLE \"{user}\" LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$; \
+         GRANT rds_iam TO \"{user}\"; GRANT CONNECT, CREATE ON DATABASE \"{database}\" TO \"{user}\""
+    ))
 }
 
 /// What the secret of a database holds.
@@ -115,13 +148,13 @@ impl Logins for Kept {
         Ok(self.now.lock().await.clone())
     }
 
-    async fn instead_of(&self, refused: &Login) -> Result<Option<Login>> {
+    async fn refused(&self, _: &Address, login: &Login) -> Result<bool> {
         let mut now = self.now.lock().await;
         // Another connection may have been refused before, and have found the new one.
-        if *now == *refused {
+        if *now == *login {
             *now = Found::of(&self.stored.read().await?)?.login;
         }
-        Ok(Some(now.clone()).filter(|login| login != refused))
+        Ok(*now != *login)
     }
 }
 
