@@ -19,7 +19,7 @@ use crate::exit::Exit;
 use crate::lock::PipelineLock;
 use crate::logging;
 use crate::logging::events::{Fan, Recorder};
-use crate::notify::Notifier;
+use crate::notify::{self, Notifier};
 use crate::printer::Printer;
 use crate::progress::Bars;
 use crate::signals::{Signals, end_at_once};
@@ -57,6 +57,7 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &RunArgs) -> Resu
         printer.note("the manifest has no pipeline yet; add a [[pipeline]] to hakiri.toml");
         return Ok(Exit::Done);
     }
+    notify::start(&world.engine).await?;
     // Of renames that another process still works on, `begin` waits for the end where it must.
     if !args.due {
         for line in world.engine.apply_moves().await? {

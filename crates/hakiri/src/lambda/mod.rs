@@ -73,7 +73,7 @@ pub fn main() -> ExitCode {
 
 async fn serve() -> Result<()> {
     let api = RuntimeApi::new(&environment::variable(API).unwrap_or_default());
-    let function = match Function::start().await {
+    let function = match Function::start() {
         Ok(function) => function,
         Err(e) => {
             api.fail_to_start(error_type(&e), &error_message(&e)).await?;
@@ -108,7 +108,7 @@ struct Opened {
 
 impl Function {
     /// Reads environment and manifest.
-    async fn start() -> Result<Self> {
+    fn start() -> Result<Self> {
         logging::init(logging::Settings { format: Some(LogFormat::Json), serving: true, colour: false })?;
         let settings = Settings::read(environment::variable)?;
         let mut loaded = world::load(&settings.global).map_err(|e| match e {
@@ -119,7 +119,6 @@ impl Function {
         // The folder of the code cannot be written to.
         loaded.state_dir = environment::temp_dir().join("hakiri");
         let secrets = aws::secrets(EnvironmentSecrets::new(&loaded.dir), &environment::clock())?;
-        logging::keep_secrets(&loaded.project, &*secrets).await;
         Ok(Self { settings, loaded, secrets, opened: OnceCell::new() })
     }
 
@@ -184,6 +183,8 @@ impl Function {
         if let Some(lease) = self.settings.lease {
             settings.lease_ttl_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
         }
+        logging::keep_secrets(&world.engine.project, &*world.engine.secrets).await;
+        notify::start(&world.engine).await?;
         let live = Arc::new(Live::new(world.engine));
         Ok(Opened { aftermath: Aftermath::new(live.clone()), live })
     }

@@ -280,6 +280,18 @@ impl Sender {
     }
 }
 
+/// From now on people are told, if there is anybody to tell: what a process does before its first run, so that a failure
+/// of that one is not taken for one of before.
+///
+/// # Errors
+/// Any catalog error.
+pub async fn start(engine: &Engine) -> Result<()> {
+    match &engine.project.notify {
+        Some(_) => since(engine).await.map(drop),
+        None => Ok(()),
+    }
+}
+
 /// Since when people are told: the first time that the project had `[notify]`.
 async fn since(engine: &Engine) -> Result<Instant> {
     let key = Key::setting("notify/since");

@@ -24,6 +24,7 @@ use hakiri_core::secret::Secret;
 use tokio::sync::Notify;
 
 use self::operations::Operations;
+use crate::notify;
 use crate::printer::Printer;
 use crate::serve::http::metrics::Metrics;
 use crate::serve::http::{HttpState, guarded, listen, page_routes};
@@ -56,6 +57,7 @@ const LAST_MOMENT: Duration = Duration::from_secs(5);
 pub async fn work(printer: &Printer, world: World, options: Options) -> Result<()> {
     let signals = Signals::new()?;
     let (listener, listening) = listen::bind(options.listen, options.token.as_ref()).await?;
+    notify::start(&world.engine).await?;
     let live = Arc::new(Live::new(world.engine));
     let operations = Arc::new(Operations::new(live.clone()));
     let state = Arc::new(HttpState::new(live.clone(), options.metrics, options.token, listening));

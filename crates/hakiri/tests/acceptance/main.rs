@@ -16,6 +16,7 @@ mod cloudflare;
 mod cluster;
 mod deploy;
 mod deploy_aws;
+mod deploy_aws_apply;
 mod deploy_cloudflare;
 mod determinism;
 mod files;

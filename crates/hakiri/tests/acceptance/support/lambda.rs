@@ -108,12 +108,6 @@ impl Deployment {
         let all = objects(&self.endpoint, &self.bucket, &self.prefix);
         all.into_iter().filter(|(path, _)| path.starts_with("tables/")).collect()
     }
-
-    /// What the catalog holds of a run's steps.
-    pub fn steps(&self) -> Vec<Value> {
-        let rows = self.catalog.sql("select text from test.records where key like '%step%' order by key");
-        rows.into_iter().map(|row| serde_json::from_str(row[0].as_deref().unwrap()).unwrap()).collect()
-    }
 }
 
 /// A sandbox.
