@@ -73,6 +73,9 @@ codes! {
     ManifestEnv "HK0111" Usage, "the environment is not defined", "`--env NAME` needs `[env.NAME]` in the manifest.", "define it, or use one of the names listed";
     SecretMissing "HK0112" Usage, "a secret has no value", "The manifest declares a secret that neither the environment nor `.env` gives.", "set it in the environment or in `.env`";
     SecretFileOpen "HK0113" Usage, "the file .env can be read by others", "A file with secrets must be readable by its owner only.", "run `chmod 600 .env`";
+    SecretsUnavailable "HK0114" Transient, "the store of secrets cannot be reached", "The service that keeps the secrets of a deployment gave no clear answer.", "try again; if it stays, check region, endpoint and network of the process";
+    SecretsRefused "HK0115" Usage, "the secrets are not given", "The service that keeps the secrets of a deployment refused the request, or the variable that names them is wrong.", "check the ARN in HAKIRI_SECRETS, and that the role of the process may read it (secretsmanager:GetSecretValue)";
+    SecretsShape "HK0116" Usage, "the secrets are of another form", "What is kept under one name for a deployment is a JSON object of names and texts, and for a database one with username and password.", "store for example {\"API_TOKEN\": \"…\"}; every value is a text";
 
     // 02 catalog
     CatalogConflict "HK0201" Transient, "the catalog changed underneath", "Another writer was first.", "run the command again";
@@ -158,6 +161,7 @@ codes! {
     MergeChanged "HK0909" Usage, "the table's rows are kept in another way", "The mode, the primary key or the cursor column differs from the one that the stored rows were written with; the two cannot be merged.", "run `hakiri run --full` for the pipeline or `hakiri state reset` for the table, or put the setting back";
     RunCancelled "HK0910" Permanent, "the run was cancelled", "Someone ended the run with `hakiri cancel`. Nothing of it was committed and its tables keep their cursors.", "nothing to do: the next run reads what this one would have read";
     PipelinePaused "HK0911" Usage, "the pipeline is paused", "Someone stopped the pipeline with `hakiri pause`; no new run starts until it is resumed.", "run `hakiri resume` for the pipeline";
+    StepCut "HK0912" Permanent, "a step does not end in the time that the platform gives it", "The platform ends a worker after a fixed time (15 minutes on AWS Lambda). The step was cut short before that three times, each time from its beginning: a step is the smallest part of a run that is not read again.", "let the pipeline run where no clock ends it (`[deploy.aws] fargate = [\"PIPELINE\"]`), or make its steps smaller: a smaller `chunk_rows` for a database, a more frequent schedule or a shorter window for an API";
 
     // 10 PostgreSQL
     PostgresUnreachable "HK1001" Transient, "the PostgreSQL server cannot be reached", "The name is not known, nothing listens there, the server is starting or stopping, or the connection ended.", "check host, port and network, and that the server runs";

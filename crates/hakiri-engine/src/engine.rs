@@ -4,9 +4,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use hakiri_core::buckets::Buckets;
 use hakiri_core::catalog::{Catalog, Head, Key, Record, RunReport};
 use hakiri_core::codes::Code;
+use hakiri_core::error::Kind;
 use hakiri_core::id::{PipelineId, RunId, TableName};
 use hakiri_core::secret::Secrets;
 use hakiri_core::source::{Cancel, Connectors, Progress, SourceContext};
@@ -19,12 +21,22 @@ use crate::read::Kept;
 use crate::store::Store;
 
 /// Where an engine gets the values of a pipeline's secrets.
+#[async_trait]
 pub trait SecretSource: Send + Sync + fmt::Debug {
     /// The values of some names. Names without a value are left out; using one of them is the error.
     ///
     /// # Errors
     /// `HK0113` and the like: the source of secrets itself cannot be used.
-    fn secrets(&self, names: &[String]) -> Result<Secrets>;
+    async fn secrets(&self, names: &[String]) -> Result<Secrets>;
+
+    /// Reads the values again where they may have changed while the process lives; whether any of them has. Asked when a
+    /// source refuses a credential, before that is taken for the end: it may have been rotated.
+    ///
+    /// # Errors
+    /// As [`secrets`](Self::secrets).
+    async fn refresh(&self) -> Result<bool> {
+        Ok(false)
+    }
 }
 
 /// What a run tells whoever watches. All methods default to nothing; none may change what the run does.
@@ -66,6 +78,8 @@ pub struct Settings {
     pub temp_dir: PathBuf,
     /// Bytes a step may hold in memory before it spills.
     pub memory: usize,
+    /// How many steps this process does at once at most, where that is fewer than a plan allows: they share the memory.
+    pub steps_at_once: usize,
     /// About how many rows a connector puts into a batch.
     pub batch_rows: usize,
     /// How long a lease or claim lasts without a heartbeat, in milliseconds.
@@ -137,15 +151,34 @@ impl Engine {
         }
     }
 
+    /// Whether after this error the same is worth one more try at once: a credential was refused, or has no value, and there
+    /// is another one by now. Asked before the error is recorded, since what is recorded as failed is not done again.
+    pub(crate) async fn renewed(&self, error: &Error) -> bool {
+        if error.kind() != Kind::AuthExpired && error.code() != Code::SecretMissing {
+            return false;
+        }
+        match self.secrets.refresh().await {
+            Ok(true) => {
+                self.events.note("secrets were changed: trying again with them");
+                true
+            }
+            Ok(false) => false,
+            Err(e) => {
+                self.events.note(&format!("secrets cannot be read again: {e}"));
+                false
+            }
+        }
+    }
+
     /// What a connector may use of the world, for a pipeline with these secrets.
     ///
     /// # Errors
     /// As [`SecretSource::secrets`].
-    pub fn source_context(&self, secrets: &[String], cancel: Cancel) -> Result<SourceContext> {
+    pub async fn source_context(&self, secrets: &[String], cancel: Cancel) -> Result<SourceContext> {
         Ok(SourceContext {
             project_dir: self.settings.project_dir.clone(),
             temp_dir: self.settings.temp_dir.clone(),
-            secrets: self.secrets.secrets(secrets)?,
+            secrets: self.secrets.secrets(secrets).await?,
             buckets: self.buckets.clone(),
             clock: self.clock.clone(),
             cancel,

@@ -97,7 +97,7 @@ impl Target for Aws {
         files.add("hakiri.asl.json", machine::definition(input, &s)?)?;
         files.add("cdk/hakiri.ts", headed().with("name", &s.name).fill(include_str!("cdk/hakiri.ts"))?)?;
         if s.task.is_some() {
-            files.add("Dockerfile", headed().fill(include_str!("Dockerfile"))?)?;
+            files.add("Dockerfile", template::dockerfile(&s)?)?;
             files.add(".dockerignore", headed().fill(include_str!("dockerignore"))?)?;
             files.add("state/.keep", headed().fill(include_str!("keep"))?)?;
         }
