@@ -15,6 +15,7 @@ pub fn shared() -> String {
 /// When there is none.
 pub fn python() -> std::path::PathBuf {
     let hint = "run ./x test, or eval \"$(./x aws start)\"";
-    let folder = std::env::var_os("HAKIRI_TEST_AWS_TOOLS").unwrap_or_else(|| panic!("HAKIRI_TEST_AWS_TOOLS is not set: {hint}"));
+    let folder =
+        std::env::var_os("HAKIRI_TEST_AWS_TOOLS").unwrap_or_else(|| panic!("HAKIRI_TEST_AWS_TOOLS is not set: {hint}"));
     std::path::Path::new(&folder).join("bin/python")
 }

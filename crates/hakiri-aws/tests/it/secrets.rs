@@ -27,10 +27,8 @@ async fn double(answers: &[Option<(u16, &str)>]) -> (Stored, Arc<Mutex<Vec<Strin
             }
             kept.lock().unwrap().push(String::from_utf8(request).unwrap());
             let Some((status, body)) = answers.pop_front().unwrap() else { continue };
-            let answer = format!(
-                "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-                body.len()
-            );
+            let answer =
+                format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
             stream.write_all(answer.as_bytes()).await.unwrap();
         }
     });

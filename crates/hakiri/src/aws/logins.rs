@@ -77,7 +77,9 @@ impl Logins for Iam {
 /// What lets a user sign in with tokens and make the catalog's schema. It may be carried out again, and by several at once.
 fn new_user(user: &str, database: &str) -> Result<String> {
     let plain = |text: &str| {
-        !text.is_empty() && text.len() <= 63 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+        !text.is_empty()
+            && text.len() <= 63
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
     };
     if !plain(user) || !plain(database) {
         return Err(Error::new(Code::PostgresUrl, "a user is made only where its name and the database's are plain")
