@@ -14,14 +14,19 @@ const CYCLE_MONTHS: u32 = 4_800;
 
 /// Five parsed fields. Bit `n` of a set stands for the number `n`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Cron {
-    minutes: u64,
-    hours: u64,
-    days: u64,
-    months: u64,
-    week_days: u64,
+pub struct Cron {
+    /// 0 to 59.
+    pub minutes: u64,
+    /// 0 to 23.
+    pub hours: u64,
+    /// Days of the month, 1 to 31.
+    pub days: u64,
+    /// 1 to 12.
+    pub months: u64,
+    /// 0 is Sunday, 6 Saturday.
+    pub week_days: u64,
     /// Day of month and day of week are both restricted: one of them is enough.
-    either_day: bool,
+    pub either_day: bool,
 }
 
 struct FieldRule {

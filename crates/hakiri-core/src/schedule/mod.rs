@@ -11,7 +11,7 @@ mod cron;
 
 use std::fmt;
 
-use self::cron::Cron;
+pub use self::cron::Cron;
 use crate::codes::Code;
 use crate::error::{Error, Result};
 use crate::spec::CatchUp;
@@ -33,10 +33,12 @@ pub struct Schedule {
     rule: Rule,
 }
 
+/// What a schedule says, for whoever has to say it in the language of another scheduler.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Rule {
+pub enum Rule {
     /// Multiples of so many milliseconds since the epoch.
     Every(i64),
+    /// Minutes, in UTC.
     Cron(Cron),
 }
 
@@ -64,6 +66,11 @@ impl Schedule {
             None => Err(Error::new(Code::ManifestSchedule, format!("`{trimmed}` never fires"))
                 .with_hint("no month it names has such a day; write for example `0 0 28 2 *`")),
         }
+    }
+
+    /// What it says.
+    pub fn rule(&self) -> &Rule {
+        &self.rule
     }
 
     /// The first tick after an instant; none only at the end of the calendar (about the year 262,000).

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use super::check_aws as aws;
 use super::check_project::Root;
 use super::deploy::deploy_memory_mib;
 use super::diagnostic::Problem;
@@ -12,7 +13,7 @@ use crate::codes::Code;
 /// A key of a target's table, whether a text is right for it, and what to write instead.
 type Rule = (&'static str, &'static str, fn(&str) -> bool, &'static str);
 
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 19] = [
     ("systemd", "user", is_user, "use at most 31 lower-case letters, digits, `-` and `_`, starting with a letter"),
     ("systemd", "binary", is_place, PLACE),
     ("systemd", "dir", is_place, PLACE),
@@ -28,6 +29,30 @@ const RULES: [Rule; 10] = [
         "use 3 to 63 lower-case letters, digits and `-`, the first and the last no `-`",
     ),
     ("cloudflare", "memory", is_memory, MEMORY),
+    ("aws", "region", aws::is_region, "write for example eu-central-1"),
+    ("aws", "memory", is_memory, MEMORY),
+    ("aws", "vpc_id", aws::is_vpc, "write its id, such as vpc-0123456789abcdef0"),
+    ("aws", "subnet_ids", aws::is_subnet, "write ids, such as subnet-0123456789abcdef0"),
+    ("aws", "security_group_ids", aws::is_group, "write ids, such as sg-0123456789abcdef0"),
+    (
+        "aws",
+        "bucket",
+        aws::is_bucket,
+        "use 3 to 63 lower-case letters, digits, `-` and `.`, the first and the last a letter or digit",
+    ),
+    (
+        "aws",
+        "database_secret_arn",
+        aws::is_secret_arn,
+        "write arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-XXXXXX",
+    ),
+    (
+        "aws",
+        "kms_key_arn",
+        aws::is_key_arn,
+        "write arn:aws:kms:REGION:ACCOUNT:key/ID; an alias names no key to a policy",
+    ),
+    ("aws", "permissions_boundary_arn", aws::is_policy_arn, "write arn:aws:iam::ACCOUNT:policy/NAME"),
 ];
 const PLACE: &str = "write an absolute path of letters, digits, `/`, `.`, `-` and `_`, such as /srv/hakiri/shop";
 const ADDRESS: &str = "write an address and a port, such as 127.0.0.1:8320 or [::1]:8320";
@@ -40,17 +65,30 @@ pub(super) fn check_deploy(roots: &[Root<'_>]) -> Vec<Problem> {
         let of_envs = node.get("env").map_or(&[][..], Node::members).iter().filter_map(|env| env.node.get("deploy"));
         for deploy in node.get("deploy").into_iter().chain(of_envs) {
             for (target, key, is_right, hint) in RULES {
-                if let Some(value) = deploy.get(target).and_then(|t| t.get(key))
-                    && let Some(text) = value.as_text().filter(|text| !is_right(text))
-                {
-                    let shown: String = text.chars().take(60).collect();
-                    let message = format!("`{shown}` cannot be the {key} of [deploy.{target}]");
-                    out.push(Problem::new(Code::ManifestValue, *file, value.span.clone(), message).hint(hint));
+                let Some(value) = deploy.get(target).and_then(|t| t.get(key)) else { continue };
+                // A list is held to the same, item by item.
+                for value in std::iter::once(value).chain(value.items()) {
+                    if let Some(text) = value.as_text().filter(|text| !is_right(text)) {
+                        let message = format!("`{}` cannot be the {key} of [deploy.{target}]", shown(text));
+                        out.push(Problem::new(Code::ManifestValue, *file, value.span.clone(), message).hint(hint));
+                    }
                 }
+            }
+            let tags = deploy.get("aws").and_then(|t| t.get("tags")).map_or(&[][..], Node::members);
+            let wrong =
+                aws::wrong_tags(tags.iter().map(|tag| (tag.key.as_str(), tag.node.as_text().unwrap_or_default())));
+            for (place, why) in wrong {
+                let Some(tag) = tags.get(place) else { continue };
+                let message = format!("`{}` cannot be among the tags of [deploy.aws]: {why}", shown(&tag.key));
+                out.push(Problem::new(Code::ManifestValue, *file, tag.key_span.clone(), message).hint(aws::TAGS));
             }
         }
     }
     out
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(60).collect()
 }
 
 fn is_user(text: &str) -> bool {

@@ -3,6 +3,8 @@
 //!
 //! A target that is not built has no table here: its settings are refused as unknown keys instead of being ignored.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +21,9 @@ pub struct DeploySpec {
     /// Cloudflare.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloudflare: Option<CloudflareSpec>,
+    /// AWS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aws: Option<AwsSpec>,
 }
 
 /// `[deploy.systemd]`.
@@ -99,6 +104,73 @@ pub enum InstanceType {
     /// 12 GiB.
     #[serde(rename = "standard-4")]
     Standard4,
+}
+
+/// `[deploy.aws]`. The account is not among them: it is whose credentials the commands are given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AwsSpec {
+    /// The region, such as `eu-central-1`. Default: that of the credentials the commands are given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Where the state lives. Default: `dynamodb`; `postgres` with `database_secret_arn`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalog: Option<AwsCatalog>,
+    /// What runs all pipelines. Default: Lambda, and Fargate for pipelines that need a network or more than Lambda has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute: Option<AwsCompute>,
+    /// The pipelines that run on Fargate, where the default is not wanted for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fargate: Vec<String>,
+    /// What a function or a task may use at most, such as `2GiB`; half of it is for rows on their way. Default: `1GiB` for a
+    /// function, `2GiB` for a task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
+    /// An existing network, `vpc-…`, for tasks and database. Default: one of the deployment's own, where one is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vpc_id: Option<String>,
+    /// The subnets of that network that tasks run in, `subnet-…`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subnet_ids: Vec<String>,
+    /// The security groups of that network that tasks are in, `sg-…`. Default: the network's own default group.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub security_group_ids: Vec<String>,
+    /// An existing bucket that is the store. Default: one of the deployment's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<String>,
+    /// The ARN of a secret in Secrets Manager that tells an existing PostgreSQL database, with `username`, `password`,
+    /// `host`, `port` and `dbname`. The catalog is in that database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database_secret_arn: Option<String>,
+    /// The ARN of a KMS key that encrypts all that is stored. Default: keys of AWS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kms_key_arn: Option<String>,
+    /// The ARN of a policy that bounds every role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions_boundary_arn: Option<String>,
+    /// Tags of everything that is created.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+}
+
+/// Where the state of a deployment on AWS lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AwsCatalog {
+    /// A table of DynamoDB.
+    Dynamodb,
+    /// A database of RDS, or the one of `database_secret_arn`.
+    Postgres,
+}
+
+/// What runs a pipeline on AWS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AwsCompute {
+    /// A Lambda function, once for each step.
+    Lambda,
+    /// A task of Fargate, once for each run.
+    Fargate,
 }
 
 /// The least that a server may be given, in MiB.

@@ -9,6 +9,7 @@
 //! against its own), what the schema cannot say (ids, schedules, secrets, names, modes), and last the types. A file
 //! that cannot be read at all does not hide what is wrong with the others.
 
+mod check_aws;
 mod check_deploy;
 mod check_pipeline;
 mod check_project;
@@ -30,7 +31,8 @@ mod values;
 mod tests;
 
 pub use self::deploy::{
-    CloudflareSpec, ComposeSpec, DeploySpec, InstanceType, LEAST_MEMORY_MIB, SystemdSpec, deploy_memory_mib,
+    AwsCatalog, AwsCompute, AwsSpec, CloudflareSpec, ComposeSpec, DeploySpec, InstanceType, LEAST_MEMORY_MIB,
+    SystemdSpec, deploy_memory_mib,
 };
 pub use self::diagnostic::{Diagnostic, Related, Snippet};
 pub use self::parse::{ManifestText, parse};

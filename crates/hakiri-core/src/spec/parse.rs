@@ -206,6 +206,7 @@ fn merge(trees: &[(usize, Node)], env: Option<&str>) -> Result<Project, Box<Prob
             systemd: own.systemd.or(all.systemd),
             compose: own.compose.or(all.compose),
             cloudflare: own.cloudflare.or(all.cloudflare),
+            aws: own.aws.or(all.aws),
         },
     })
 }

@@ -7,7 +7,7 @@ use super::ManifestFile;
 use crate::source::ConnectorInfo;
 
 /// What a person calls the place that a definition of the schema describes; for "belongs into".
-pub(super) const PLACES: [(&str, &str); 10] = [
+pub(super) const PLACES: [(&str, &str); 11] = [
     ("PipelineSpec", "[[pipeline]], above its [pipeline.table.…]"),
     ("TableSpec", "[pipeline.table.<name>]"),
     ("SourceSpec", "source"),
@@ -17,6 +17,7 @@ pub(super) const PLACES: [(&str, &str); 10] = [
     ("SystemdSpec", "[deploy.systemd] of hakiri.toml"),
     ("ComposeSpec", "[deploy.compose] of hakiri.toml"),
     ("CloudflareSpec", "[deploy.cloudflare] of hakiri.toml"),
+    ("AwsSpec", "[deploy.aws] of hakiri.toml"),
     ("EnvSpec", "[env.<name>] of hakiri.toml"),
 ];
 

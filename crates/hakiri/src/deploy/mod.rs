@@ -3,7 +3,7 @@
 //! ```text
 //! input       what a generation may depend on: project, manifest texts, place of the folder
 //! target      one module per target: what it supports, its limits, its files, its next steps
-//!             (systemd, compose, cloudflare)
+//!             (systemd, compose, cloudflare, aws)
 //! capability  per feature of the manifest, whether a target has it; refuses before anything is written
 //! files       relative path → bytes and mode; what a generator gives back
 //! template    fills the files that lie beside each generator
@@ -27,6 +27,7 @@
 //!
 //! Nothing outside of a target's module asks which target it is.
 
+mod aws;
 pub mod capability;
 pub mod changes;
 mod cloudflare;
@@ -59,4 +60,4 @@ pub use self::template::shell;
 pub const FORMAT: u32 = 1;
 
 /// Every target there is a generator for, in the order of the docs.
-pub const TARGETS: [&dyn Target; 3] = [&systemd::Systemd, &compose::Compose, &cloudflare::Cloudflare];
+pub const TARGETS: [&dyn Target; 4] = [&systemd::Systemd, &compose::Compose, &cloudflare::Cloudflare, &aws::Aws];

@@ -10,6 +10,8 @@ use super::input::Input;
 
 /// The keys of a source's config that hold an address.
 const KEYS: [&str; 4] = ["url", "base_url", "token_url", "endpoint"];
+/// What a host is called that is none.
+const SOCKET: &str = "a socket of this machine";
 /// Endings of names that no public resolver knows.
 const ENDINGS: [&str; 7] = [".internal", ".local", ".localhost", ".lan", ".home.arpa", ".intranet", ".corp"];
 
@@ -17,14 +19,30 @@ const ENDINGS: [&str; 7] = [".internal", ".local", ".localhost", ".lan", ".home.
 pub fn hosts<'p>(input: &Input<'_>, pipelines: impl IntoIterator<Item = &'p PipelineSpec>) -> Vec<(String, String)> {
     let mut out = Vec::new();
     for pipeline in pipelines {
-        let mut found = Vec::new();
-        urls(&pipeline.source.config, &mut found);
-        out.extend(found.into_iter().filter_map(|url| Some((format!("the pipeline {}", pipeline.id), private(url)?))));
+        out.extend(of_pipeline(pipeline).into_iter().map(|host| (format!("the pipeline {}", pipeline.id), host)));
     }
     if let Some(host) = input.project.notify.as_ref().and_then(|n| private(&n.webhook)) {
         out.push(("[notify] webhook".to_owned(), host));
     }
     out
+}
+
+/// The hosts of such addresses that a pipeline names.
+pub fn of_pipeline(pipeline: &PipelineSpec) -> Vec<String> {
+    let mut found = Vec::new();
+    urls(&pipeline.source.config, &mut found);
+    found.into_iter().filter_map(private).collect()
+}
+
+/// Whether a private host is the very machine that asks.
+pub fn is_this_machine(host: &str) -> bool {
+    match host.parse::<IpAddr>() {
+        Ok(ip) => ip.to_canonical().is_loopback() || ip.is_unspecified(),
+        Err(_) => {
+            let name = host.trim_end_matches('.').to_ascii_lowercase();
+            host == SOCKET || name == "localhost" || name.ends_with(".localhost")
+        }
+    }
 }
 
 /// The texts of a config that are addresses.
@@ -51,7 +69,7 @@ fn private(url: &str) -> Option<String> {
         .split(',')
         .map(without_port)
         .find(|host| !host.contains("${") && is_private(host))
-        .map(|host| if host.is_empty() { "a socket of this machine".to_owned() } else { host.to_owned() })
+        .map(|host| if host.is_empty() { SOCKET.to_owned() } else { host.to_owned() })
 }
 
 fn without_port(host: &str) -> &str {
@@ -105,6 +123,17 @@ mod tests {
             ("postgres:///x?host=/run/postgresql", "a socket of this machine"),
         ] {
             assert_eq!(private(url).as_deref(), Some(host), "{url}");
+        }
+        for (host, itself) in [
+            ("localhost", true),
+            ("127.0.0.2", true),
+            ("::1", true),
+            ("0.0.0.0", true),
+            (SOCKET, true),
+            ("10.0.0.7", false),
+            ("db", false),
+        ] {
+            assert_eq!(is_this_machine(host), itself, "{host}");
         }
         for url in [
             "https://api.example.com",

@@ -65,7 +65,6 @@ const ELSEWHERE: &[Elsewhere] = &[
     },
     Elsewhere { names: &["nomad"], title: "Nomad", on: "a server", command: SERVER },
     Elsewhere { names: &["server", "vm", "ec2", "vps", "linux"], title: "a plain server", on: "it", command: SERVER },
-    Elsewhere { names: &["aws"], title: "AWS", on: "a virtual machine", command: SERVER },
 ];
 
 /// The target of this name.

@@ -171,6 +171,25 @@ pub(super) fn env_limit(input: &Input<'_>) -> Option<Refusal> {
     ))
 }
 
+/// Files of certificates, where nothing but the manifest goes along.
+pub(super) fn certificate_limits<'p>(pipelines: impl IntoIterator<Item = &'p PipelineSpec>) -> Vec<Refusal> {
+    let mut out = Vec::new();
+    for pipeline in pipelines {
+        let mut urls = Vec::new();
+        super::private::urls(&pipeline.source.config, &mut urls);
+        if urls.iter().any(|url| url.contains("sslrootcert=") && !url.contains("sslrootcert=system")) {
+            out.push(Refusal::new(
+                format!(
+                    "sslrootcert of the pipeline {} names a file, and nothing but the binary and the manifest goes along",
+                    pipeline.id
+                ),
+                "use a certificate of a public authority, with sslrootcert=system",
+            ));
+        }
+    }
+    out
+}
+
 /// The files of every target that runs `hakiri serve`: the manifest's copies and the names of the secrets.
 pub(super) fn add_shared(files: &mut Files, input: &Input<'_>, target: &str, needed: &[Needed]) -> Result<()> {
     for (path, text) in input.copies() {

@@ -29,6 +29,20 @@ impl Values {
         self
     }
 
+    /// These as well.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
+        self
+    }
+
+    /// Only those that a template has a place for.
+    #[must_use]
+    pub fn in_use(mut self, template: &str) -> Self {
+        self.0.retain(|name, _| template.contains(&format!("{{{{{name}}}}}")));
+        self
+    }
+
     /// The text of a template with all place-holders filled.
     ///
     /// # Errors
@@ -40,7 +54,7 @@ impl Values {
             let indent = &line[..line.len() - line.trim_start().len()];
             if let Some(name) = line.trim().strip_prefix("{{").and_then(|l| l.strip_suffix("}}")) {
                 for value in self.get(name)? {
-                    out.push_str(indent);
+                    out.push_str(if value.is_empty() { "" } else { indent });
                     out.push_str(value);
                     out.push('\n');
                 }
@@ -81,7 +95,12 @@ pub fn unit(value: &str) -> String {
 /// A value in a Compose file: a quoted text in which `$` is literal.
 pub fn yaml(value: &str) -> String {
     // JSON's quoted text is one of YAML, with the same escapes.
-    serde_json::Value::String(value.replace('$', "$$")).to_string()
+    quoted(&value.replace('$', "$$"))
+}
+
+/// A text as JSON and YAML both quote it.
+pub fn quoted(value: &str) -> String {
+    serde_json::Value::String(value.to_owned()).to_string()
 }
 
 /// A word of a shell command.
@@ -104,6 +123,8 @@ mod tests {
         assert_eq!(values.fill("1 {{a}} {{a}}\n  {{b}}\n").unwrap(), "1 {{b}} {{b}}\n  x\n  y\n");
         let none = Values::default().with_lines("b", Vec::new());
         assert_eq!(none.fill("1\n  {{b}}\n2\n").unwrap(), "1\n2\n");
+        let gap = Values::default().with_lines("b", vec!["x".into(), String::new(), "y".into()]);
+        assert_eq!(gap.fill("  {{b}}\n").unwrap(), "  x\n\n  y\n", "an empty line has no spaces");
     }
 
     #[test]

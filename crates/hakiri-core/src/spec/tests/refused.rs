@@ -371,7 +371,24 @@ fn the_settings_of_pipelines() {
                 "write both as `pipeline`, or both as `pipeline.table`",
             ],
         ),
-        ("[deploy.aws]", &["HK0102]: `deploy` has no key `aws`", "use one of: systemd, compose, cloudflare"]),
+        ("[deploy.gcp]", &["HK0102]: `deploy` has no key `gcp`", "use one of: systemd, compose, cloudflare, aws"]),
+        (
+            "[deploy.aws]\nregion = \"Frankfurt\"\ncatalog = \"sqlite\"\nsubnet_ids = [\"subnet-1a2b3c4d\", \"10.0.0.0/24\"]\n\
+             kms_key_arn = \"arn:aws:kms:eu-central-1:123456789012:alias/x\"\ntags = { \"aws:x\" = \"1\" }",
+            &[
+                "HK0110]: `Frankfurt` cannot be the region of [deploy.aws]",
+                "write for example eu-central-1",
+                "HK0110]: `catalog` cannot be \"sqlite\"",
+                "use one of: dynamodb, postgres",
+                "HK0110]: `10.0.0.0/24` cannot be the subnet_ids of [deploy.aws]",
+                "write ids, such as subnet-0123456789abcdef0",
+                "HK0110]: `arn:aws:kms:eu-central-1:123456789012:alias/x` cannot be the kms_key_arn of [deploy.aws]",
+                "write arn:aws:kms:REGION:ACCOUNT:key/ID; an alias names no key to a policy",
+                "HK0110]: `aws:x` cannot be among the tags of [deploy.aws]: the beginning `aws:` is reserved",
+                "use at most 40 tags, keys of 1 to 128 and values of up to 256 letters, digits, spaces and `_ . : / = + - @`, no \
+                 key that begins with `aws:`, and no two that differ in case alone",
+            ],
+        ),
         (
             "[deploy.systemd]\ndir = \"/srv/../etc\"\n[env.s.deploy.compose]\nmemory = \"1 GB\"\nreplicas = 0",
             &[

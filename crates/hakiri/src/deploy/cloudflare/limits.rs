@@ -85,19 +85,7 @@ pub(super) fn limits(input: &Input<'_>, settings: &Settings) -> Vec<Refusal> {
              systemd` or `compose` within that network",
         ));
     }
-    for pipeline in super::scheduled(input) {
-        let mut urls = Vec::new();
-        private::urls(&pipeline.source.config, &mut urls);
-        if urls.iter().any(|url| url.contains("sslrootcert=") && !url.contains("sslrootcert=system")) {
-            out.push(Refusal::new(
-                format!(
-                    "sslrootcert of the pipeline {} names a file, and the image has only the manifest",
-                    pipeline.id
-                ),
-                "use a certificate of a public authority, with sslrootcert=system",
-            ));
-        }
-    }
+    out.extend(target::certificate_limits(super::scheduled(input)));
     for name in settings.passed.iter().map(|n| &n.name).filter(|n| RESERVED.contains(&n.as_str())) {
         out.push(Refusal::new(
             format!("the name {name} of a secret is taken: the Worker gives it to the container with another value"),

@@ -1,0 +1,109 @@
+//! AWS: a template for CloudFormation and a state machine beside it.
+//!
+//! ```text
+//! shape      what runs each pipeline and where the state lives, by a table
+//! schedule   Hakiri's schedules in the language of EventBridge Scheduler
+//! settings   what the manifest leaves open, decided; all others go by it
+//! limits     what is refused, before anything is written
+//! template   the template, of the files in template/ and policy/
+//! machine    the state machine, of the files in machine/
+//! ```
+//!
+//! Plain CloudFormation and not CDK: nothing has to be installed to make, read or compare it (ADR 0027).
+
+pub(in crate::deploy) mod settings;
+pub(in crate::deploy) mod shape;
+
+mod limits;
+mod machine;
+mod schedule;
+mod template;
+
+use hakiri_core::Result;
+use hakiri_core::spec::PipelineSpec;
+
+use self::settings::Settings;
+use super::FORMAT;
+use super::capability::{Feature, Refusal, Support};
+use super::files::Files;
+use super::input::Input;
+use super::progress::PROGRESS;
+use super::steps::Removal;
+use super::target::Target;
+use super::template::Values;
+
+const OWN_CATALOG: &str = "A table of DynamoDB, or a database of RDS, takes its place.";
+const OWN_STORE: &str = "The deployment's S3 bucket takes its place.";
+
+/// The target.
+#[derive(Debug)]
+pub struct Aws;
+
+impl Target for Aws {
+    fn name(&self) -> &'static str {
+        "aws"
+    }
+
+    fn topology(&self, _: &Input<'_>) -> &'static str {
+        "4"
+    }
+
+    fn supports(&self, feature: Feature) -> Support {
+        match feature {
+            Feature::Schedules => Support::With("To the minute; what is more often is refused."),
+            Feature::ByHand => Support::With("Nothing wakes them there."),
+            Feature::LocalFiles => Support::No {
+                why: "a function has no files of this machine",
+                instead: "put the files into a bucket of S3 and write path = \"s3://bucket/…\", or use `hakiri deploy \
+                          systemd` or `compose` where they lie",
+            },
+            Feature::NetworkSources => {
+                Support::With("Over the internet, or with `vpc_id` in that network. Files in buckets are those of S3.")
+            }
+            Feature::SqliteCatalog | Feature::PostgresCatalog => Support::With(OWN_CATALOG),
+            Feature::FolderStore | Feature::BucketStore => Support::With(OWN_STORE),
+            Feature::Notify => Support::With("`late` is noticed only while a run is awake; alarms are told as well."),
+            Feature::Transforms | Feature::Secrets | Feature::Environments | Feature::Renames => Support::Yes,
+        }
+    }
+
+    fn runs(&self, pipeline: &PipelineSpec) -> bool {
+        pipeline.schedule.is_some()
+    }
+
+    fn limits(&self, input: &Input<'_>) -> Vec<Refusal> {
+        limits::limits(input, &Settings::of(input))
+    }
+
+    fn generate(&self, input: &Input<'_>) -> Result<Files> {
+        let s = Settings::of(input);
+        let headed = || Values::default().with("format", FORMAT.to_string());
+        let mut files = Files::default();
+        files.add("template.yaml", template::template(input, &s, true)?)?;
+        files.add("foundation.yaml", template::foundation(input, &s)?)?;
+        files.add("hakiri.asl.json", machine::definition(input, &s)?)?;
+        files.add("cdk/hakiri.ts", headed().with("name", &s.name).fill(include_str!("cdk/hakiri.ts"))?)?;
+        if s.task.is_some() {
+            files.add("Dockerfile", headed().fill(include_str!("Dockerfile"))?)?;
+            files.add(".dockerignore", headed().fill(include_str!("dockerignore"))?)?;
+            files.add("state/.keep", headed().fill(include_str!("keep"))?)?;
+        }
+        files.add(".gitignore", headed().with("progress", PROGRESS).fill(include_str!("gitignore"))?)?;
+        for (path, text) in input.copies() {
+            files.add(&format!("code/{path}"), text)?;
+        }
+        Ok(files)
+    }
+
+    fn next(&self, _: &Input<'_>) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn removal(&self, _: &Input<'_>, _: bool) -> Result<Removal> {
+        Ok(Removal::there(Vec::new(), Vec::new(), Vec::new()))
+    }
+
+    fn notes(&self, input: &Input<'_>) -> Vec<String> {
+        limits::notes(input, &Settings::of(input))
+    }
+}

@@ -1,0 +1,216 @@
+//! What the manifest leaves open, decided: all that the generator, `--apply` and the plan have to agree on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hakiri_core::spec::{AwsCatalog, AwsSpec, PipelineSpec, deploy_memory_mib};
+
+use super::schedule::{self, Wakes};
+use super::shape::{self, Choice, Compute};
+use crate::deploy::input::{Input, buckets};
+use crate::deploy::secrets::{self, Needed};
+
+/// The longest name of what is created: with `-foundation` it is within the 64 characters of a function's or a
+/// schedule group's.
+pub(in crate::deploy) const NAME_LIMIT: usize = 52;
+/// What a function may use unless the manifest says otherwise, in MiB.
+const FUNCTION_MIB: u64 = 1_024;
+/// The same for a task.
+const TASK_MIB: u64 = 2_048;
+
+/// The decisions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::deploy) struct Settings {
+    /// Of the stack, the function, the machine, the group of schedules, the cluster, the task and the secret.
+    pub(in crate::deploy) name: String,
+    /// The region of `[deploy.aws]`; none means that of the credentials.
+    pub(in crate::deploy) region: Option<String>,
+    /// Where the state lives, and why.
+    pub(in crate::deploy) catalog: Choice<AwsCatalog>,
+    /// The secret that tells an existing database.
+    pub(in crate::deploy) database_secret: Option<String>,
+    /// The pipelines that are woken, in the manifest's order.
+    pub(in crate::deploy) pipelines: Vec<Woken>,
+    /// What the function does; none when nothing needs one.
+    pub(in crate::deploy) function: Option<Function>,
+    /// The size of a task; none when no pipeline runs on Fargate.
+    pub(in crate::deploy) task: Option<Size>,
+    /// Where tasks and database are.
+    pub(in crate::deploy) network: Network,
+    /// An existing bucket that is the store.
+    pub(in crate::deploy) bucket: Option<String>,
+    /// Where in the bucket: with an environment and a bucket of one's own in a place of its own, since both environments
+    /// could name the same bucket.
+    pub(in crate::deploy) prefix: Option<String>,
+    /// The buckets that pipelines read files from, other than the store.
+    pub(in crate::deploy) read: Vec<String>,
+    /// What the pipelines that are woken and the webhook need, by name: the keys of the secret. Without any there is no
+    /// secret.
+    pub(in crate::deploy) passed: Vec<Needed>,
+    /// Whether a webhook hears of failures, and so of alarms.
+    pub(in crate::deploy) notify: bool,
+    pub(in crate::deploy) kms_key: Option<String>,
+    pub(in crate::deploy) boundary: Option<String>,
+    pub(in crate::deploy) tags: BTreeMap<String, String>,
+}
+
+/// A pipeline that is woken there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::deploy) struct Woken {
+    /// Its id.
+    pub(in crate::deploy) id: String,
+    /// What runs it, and why.
+    pub(in crate::deploy) compute: Choice<Compute>,
+    /// What wakes it; none when that is refused.
+    pub(in crate::deploy) wakes: Wakes,
+}
+
+/// What the function does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::deploy) enum Function {
+    /// The three operations, and telling the webhook of alarms: of this memory in MiB.
+    Runs(u64),
+    /// Only the latter: it has no rights on the store and the catalog.
+    Tells,
+}
+
+impl Function {
+    /// Its memory in MiB.
+    pub(in crate::deploy) fn memory_mib(self) -> u64 {
+        match self {
+            Self::Runs(memory) => memory,
+            Self::Tells => 256,
+        }
+    }
+}
+
+/// The size of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::deploy) struct Size {
+    /// In MiB.
+    pub(in crate::deploy) memory_mib: u64,
+    /// In 1,024ths of a processor.
+    pub(in crate::deploy) cpu: u64,
+}
+
+/// Where tasks and database are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::deploy) enum Network {
+    /// Nothing needs one.
+    None,
+    /// One of the deployment's own: its tasks have public addresses, its database has none.
+    Own,
+    /// An existing one: nothing of it is created, and no task has a public address.
+    Given {
+        /// Its id.
+        vpc: String,
+        subnets: Vec<String>,
+        /// None means the network's default group.
+        groups: Vec<String>,
+    },
+}
+
+impl Settings {
+    pub(in crate::deploy) fn of(input: &Input<'_>) -> Self {
+        let none = AwsSpec::default();
+        let spec = input.project.deploy.aws.as_ref().unwrap_or(&none);
+        let name = input.name(NAME_LIMIT);
+        let scheduled = scheduled(input);
+        let pipelines: Vec<Woken> = scheduled.iter().map(|pipeline| woken(spec, pipeline)).collect();
+        let runs_on = |compute| pipelines.iter().any(|p| p.compute.chosen == compute);
+        let memory = spec.memory.as_deref().and_then(deploy_memory_mib);
+        let catalog = shape::catalog(spec);
+        let notify = input.project.notify.is_some();
+        let task = runs_on(Compute::Fargate).then(|| Size::of(memory.unwrap_or(TASK_MIB)));
+        let needs_network = task.is_some() || is_own_database(spec, catalog.chosen);
+        let read: BTreeSet<&str> = scheduled.iter().flat_map(|p| buckets(p)).collect();
+        Self {
+            region: spec.region.clone(),
+            database_secret: spec.database_secret_arn.clone(),
+            function: match (runs_on(Compute::Lambda), notify) {
+                (true, _) => Some(Function::Runs(memory.unwrap_or(FUNCTION_MIB))),
+                (false, true) => Some(Function::Tells),
+                (false, false) => None,
+            },
+            network: match &spec.vpc_id {
+                _ if !needs_network => Network::None,
+                None => Network::Own,
+                Some(vpc) => Network::Given {
+                    vpc: vpc.clone(),
+                    subnets: spec.subnet_ids.clone(),
+                    groups: spec.security_group_ids.clone(),
+                },
+            },
+            prefix: (spec.bucket.is_some() && input.project.env.is_some()).then(|| name.clone()),
+            read: read.into_iter().filter(|b| Some(*b) != spec.bucket.as_deref()).map(str::to_owned).collect(),
+            bucket: spec.bucket.clone(),
+            passed: secrets::of_pipelines(input, scheduled),
+            kms_key: spec.kms_key_arn.clone(),
+            boundary: spec.permissions_boundary_arn.clone(),
+            tags: spec.tags.clone(),
+            name,
+            catalog,
+            pipelines,
+            task,
+            notify,
+        }
+    }
+
+    /// The first stack: the place for the code, and for the image where there is one.
+    pub(in crate::deploy) fn foundation(&self) -> String {
+        format!("{}-foundation", self.name)
+    }
+
+    /// Whether the deployment has a database of its own.
+    pub(in crate::deploy) fn own_database(&self) -> bool {
+        self.catalog.chosen == AwsCatalog::Postgres && self.database_secret.is_none()
+    }
+}
+
+fn is_own_database(spec: &AwsSpec, catalog: AwsCatalog) -> bool {
+    catalog == AwsCatalog::Postgres && spec.database_secret_arn.is_none()
+}
+
+fn woken(spec: &AwsSpec, pipeline: &PipelineSpec) -> Woken {
+    let wakes = pipeline.schedule().ok().flatten().and_then(|s| schedule::wakes(&s).ok());
+    Woken {
+        id: pipeline.id.as_str().to_owned(),
+        compute: shape::compute(spec, pipeline),
+        wakes: wakes.unwrap_or_default(),
+    }
+}
+
+/// The pipelines that are woken, in the manifest's order. The others never run there: nothing of them is judged, and
+/// nothing of what they need is asked for.
+pub(super) fn scheduled<'p>(input: &Input<'p>) -> Vec<&'p PipelineSpec> {
+    input.project.pipelines.iter().filter(|p| p.schedule.is_some()).collect()
+}
+
+impl Size {
+    /// The task of so much memory: a processor for every 4 GiB, which is within what each number of them may have.
+    pub(super) fn of(memory_mib: u64) -> Self {
+        let processors = [256, 512, 1_024, 2_048, 4_096, 8_192, 16_384];
+        let fits = |cpu: &u64| cpu * 4 >= memory_mib && memory_mib <= memory_range(*cpu).1;
+        let cpu = processors.into_iter().find(fits).unwrap_or(16_384);
+        Self { memory_mib, cpu }
+    }
+
+    /// Whether there is such a task.
+    pub(super) fn exists(self) -> bool {
+        let (least, most, step) = memory_range(self.cpu);
+        let small = self.cpu == 256 && self.memory_mib == 512;
+        small || (self.memory_mib >= least && self.memory_mib <= most && self.memory_mib % step == 0)
+    }
+}
+
+/// What a task of so many processors may have, in MiB: at least, at most, and in which steps.
+fn memory_range(cpu: u64) -> (u64, u64, u64) {
+    match cpu {
+        256 => (1_024, 2_048, 1_024),
+        512 => (1_024, 4_096, 1_024),
+        1_024 => (2_048, 8_192, 1_024),
+        2_048 => (4_096, 16_384, 1_024),
+        4_096 => (8_192, 30_720, 1_024),
+        8_192 => (16_384, 61_440, 4_096),
+        _ => (32_768, 122_880, 8_192),
+    }
+}
