@@ -158,6 +158,7 @@ codes! {
     MergeChanged "HK0909" Usage, "the table's rows are kept in another way", "The mode, the primary key or the cursor column differs from the one that the stored rows were written with; the two cannot be merged.", "run `hakiri run --full` for the pipeline or `hakiri state reset` for the table, or put the setting back";
     RunCancelled "HK0910" Permanent, "the run was cancelled", "Someone ended the run with `hakiri cancel`. Nothing of it was committed and its tables keep their cursors.", "nothing to do: the next run reads what this one would have read";
     PipelinePaused "HK0911" Usage, "the pipeline is paused", "Someone stopped the pipeline with `hakiri pause`; no new run starts until it is resumed.", "run `hakiri resume` for the pipeline";
+    StepCut "HK0912" Permanent, "a step does not end in the time that the platform gives it", "The platform ends a worker after a fixed time (15 minutes on AWS Lambda). The step was cut short before that three times, each time from its beginning: a step is the smallest part of a run that is not read again.", "let the pipeline run where no clock ends it (`[deploy.aws] fargate = [\"PIPELINE\"]`), or make its steps smaller: a smaller `chunk_rows` for a database, a more frequent schedule or a shorter window for an API";
 
     // 10 PostgreSQL
     PostgresUnreachable "HK1001" Transient, "the PostgreSQL server cannot be reached", "The name is not known, nothing listens there, the server is starting or stopping, or the connection ended.", "check host, port and network, and that the server runs";

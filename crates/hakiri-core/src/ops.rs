@@ -119,6 +119,9 @@ pub struct CommitRequest {
     pub run: RunId,
     /// The epoch that `begin` gave.
     pub epoch: u64,
+    /// When the worker must have answered, if the platform ends it then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Instant>,
 }
 
 /// What to do after `commit`.

@@ -11,6 +11,10 @@ pub const MAX_ATTEMPTS: u32 = 6;
 pub const FIRST_BACKOFF_SECONDS: u64 = 2;
 /// Claims of a step that may expire before its table fails.
 pub const MAX_DEATHS: u32 = 3;
+/// Attempts of a step that may be cut short by the end of their worker's time, the last of which fails its table.
+pub const MAX_CUTS: u32 = 3;
+/// The longest time that is kept free before a deadline for ending in good order, in milliseconds.
+const MAX_MARGIN_MS: i64 = 10_000;
 
 /// The record of a step after an attempt failed, and how long to wait before the next one (none: it failed for good).
 ///
@@ -60,6 +64,30 @@ pub fn after_death(record: &StepRecord) -> Option<Error> {
         .then(|| Error::new(Code::StepDied, format!("the worker of the step died {} times", record.deaths)))
 }
 
+/// When to stop, so that what was begun now is put in order before the deadline: ten seconds before it, or a fifth of the
+/// time there is.
+pub fn stop_at(now: Instant, deadline: Instant) -> Instant {
+    let left = deadline.millis().saturating_sub(now.millis()).max(0);
+    deadline.plus_millis(-MAX_MARGIN_MS.min(left / 5))
+}
+
+/// The record of a step after the end of its worker's time cut an attempt short, and the error if that is its end. Not an
+/// attempt: nothing failed. But each one starts from the step's beginning, and one that never fits must not go on for ever.
+pub fn after_cut(mut record: StepRecord) -> (StepRecord, Option<Error>) {
+    record.cuts += 1;
+    let error = (record.cuts >= MAX_CUTS).then(|| {
+        Error::new(Code::StepCut, format!("the step was cut short {} times by the end of its worker's time", record.cuts))
+    });
+    record.status = match &error {
+        Some(error) => {
+            record.last_error = Some(error.to_failure());
+            StepStatus::Failed { failure: error.to_failure() }
+        }
+        None => StepStatus::Pending { not_before: None },
+    };
+    (record, error)
+}
+
 fn backoff(attempts: u32) -> u64 {
     FIRST_BACKOFF_SECONDS << attempts.saturating_sub(1).min(16)
 }
@@ -103,6 +131,28 @@ mod tests {
             after_failure(StepRecord::new(0), &error, Instant::from_millis(0), Instant::from_millis(10_000));
         assert_eq!(wait, None);
         assert!(matches!(record.status, StepStatus::Failed { failure } if failure.code == "HK0904"));
+    }
+
+    #[test]
+    fn time_is_kept_free_before_a_deadline_in_proportion_and_never_more_than_ten_seconds() {
+        let stop = |left: i64| {
+            let now = Instant::from_millis(1_000);
+            stop_at(now, now.plus_millis(left)).millis() - now.millis()
+        };
+        assert_eq!([stop(900_000), stop(50_000), stop(5_000), stop(0)], [890_000, 40_000, 4_000, 0]);
+        assert_eq!(stop(-5_000), -5_000, "a deadline that is over stays over");
+    }
+
+    #[test]
+    fn a_step_that_is_cut_short_a_third_time_fails_and_no_attempt_is_counted() {
+        let (first, error) = after_cut(StepRecord::new(0));
+        assert!(error.is_none() && first.status == StepStatus::Pending { not_before: None });
+        let (second, error) = after_cut(first);
+        assert!(error.is_none() && second.status == StepStatus::Pending { not_before: None });
+        let (third, error) = after_cut(second);
+        assert!(error.is_some_and(|e| e.hint().contains("chunk_rows") && e.hint().contains("fargate")));
+        assert!(matches!(third.status, StepStatus::Failed { failure } if failure.code == "HK0912"));
+        assert_eq!((third.attempts, third.deaths, third.cuts), (0, 0, 3));
     }
 
     #[test]

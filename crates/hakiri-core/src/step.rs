@@ -57,6 +57,9 @@ pub struct StepRecord {
     pub attempts: u32,
     /// Claims that expired: their workers died.
     pub deaths: u32,
+    /// Attempts that the end of their worker's time cut short.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cuts: u32,
     /// What a later attempt can start from; the connector's own, small.
     #[serde(default)]
     pub progress: Option<Value>,
@@ -73,10 +76,16 @@ impl StepRecord {
             status: StepStatus::Pending { not_before: None },
             attempts: 0,
             deaths: 0,
+            cuts: 0,
             progress: None,
             last_error: None,
         }
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// What a step produced: a file in the store, since the catalog keeps references, not content (C10).

@@ -4,9 +4,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use hakiri_core::buckets::Buckets;
 use hakiri_core::catalog::{Catalog, Head, Key, Record, RunReport};
 use hakiri_core::codes::Code;
+use hakiri_core::error::Kind;
 use hakiri_core::id::{PipelineId, RunId, TableName};
 use hakiri_core::secret::Secrets;
 use hakiri_core::source::{Cancel, Connectors, Progress, SourceContext};
@@ -19,12 +21,22 @@ use crate::read::Kept;
 use crate::store::Store;
 
 /// Where an engine gets the values of a pipeline's secrets.
+#[async_trait]
 pub trait SecretSource: Send + Sync + fmt::Debug {
     /// The values of some names. Names without a value are left out; using one of them is the error.
     ///
     /// # Errors
     /// `HK0113` and the like: the source of secrets itself cannot be used.
     fn secrets(&self, names: &[String]) -> Result<Secrets>;
+
+    /// Reads the values again where they may have changed while the process lives; whether any of them has. Asked when a
+    /// source refuses a credential, before that is taken for the end: it may have been rotated.
+    ///
+    /// # Errors
+    /// As [`secrets`](Self::secrets).
+    async fn refresh(&self) -> Result<bool> {
+        Ok(false)
+    }
 }
 
 /// What a run tells whoever watches. All methods default to nothing; none may change what the run does.
@@ -134,6 +146,25 @@ impl Engine {
         match self.catalog.get(&Key::head(pipeline)).await? {
             Some(Record::Head(head)) => Ok(head),
             _ => Ok(Head::new(pipeline.clone())),
+        }
+    }
+
+    /// Whether after this error the same is worth one more try at once: a credential was refused, or has no value, and there
+    /// is another one by now. Asked before the error is recorded, since what is recorded as failed is not done again.
+    pub(crate) async fn renewed(&self, error: &Error) -> bool {
+        if error.kind() != Kind::AuthExpired && error.code() != Code::SecretMissing {
+            return false;
+        }
+        match self.secrets.refresh().await {
+            Ok(true) => {
+                self.events.note("secrets were changed: trying again with them");
+                true
+            }
+            Ok(false) => false,
+            Err(e) => {
+                self.events.note(&format!("secrets cannot be read again: {e}"));
+                false
+            }
         }
     }
 

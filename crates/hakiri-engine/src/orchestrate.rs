@@ -70,7 +70,7 @@ async fn go(engine: &Engine, request: &BeginRequest, patient: bool) -> Result<Dr
                 }
             }
         };
-        let commit = CommitRequest { pipeline: request.pipeline.clone(), run: run.clone(), epoch };
+        let commit = CommitRequest { pipeline: request.pipeline.clone(), run: run.clone(), epoch, deadline: None };
         loop {
             match engine.commit(&commit).await {
                 Ok(AfterCommit::Begin { report }) => reports.push(report),
@@ -152,24 +152,36 @@ async fn one_step(engine: &Engine, pipeline: &PipelineId, run: &RunId, epoch: u6
 /// the lease is its as well, and without it the next run's epoch would fence it. Best effort: a lease that is not given
 /// back only costs its time to live.
 async fn give_back(engine: &Engine, pipeline: &PipelineId, run: &RunId, epoch: u64) {
-    let page = PageRequest {
-        kind: Kind::Step,
-        prefix: vec![pipeline.to_string(), run.to_string()],
-        after: None,
-        limit: 1_000,
-        newest_first: false,
-    };
-    let (Ok(info), Ok(listed)) = (engine.catalog.info().await, engine.catalog.list(&page).await) else { return };
-    let shared = listed.entries.iter().any(|(_, record)| match record {
-        Record::Step(step) => matches!(
-            &step.status,
-            StepStatus::Claimed { worker, until } if *worker != engine.settings.worker && *until > info.now
-        ),
-        _ => false,
-    });
-    if !shared {
-        let _ = engine.catalog.renew(pipeline, run, epoch, 0).await;
+    let _ = hand_over(engine, pipeline, run, epoch).await;
+}
+
+/// As [`give_back`], for an orchestrator that goes on with the run in another process of its own.
+///
+/// # Errors
+/// Any catalog error; `HK0202` when another run took over already.
+pub async fn hand_over(engine: &Engine, pipeline: &PipelineId, run: &RunId, epoch: u64) -> Result<()> {
+    let now = engine.catalog.info().await?.now;
+    let prefix = vec![pipeline.to_string(), run.to_string()];
+    let mut page = PageRequest { kind: Kind::Step, prefix, after: None, limit: 1_000, newest_first: false };
+    loop {
+        let listed = engine.catalog.list(&page).await?;
+        let shared = listed.entries.iter().any(|(_, record)| match record {
+            Record::Step(step) => matches!(
+                &step.status,
+                StepStatus::Claimed { worker, until } if *worker != engine.settings.worker && *until > now
+            ),
+            _ => false,
+        });
+        if shared {
+            return Ok(());
+        }
+        page.after = listed.entries.last().map(|(key, _)| key.clone());
+        if !listed.more {
+            break;
+        }
     }
+    engine.catalog.renew(pipeline, run, epoch, 0).await?;
+    Ok(())
 }
 
 /// A worker of a cancelled run hears that its epoch is stale; that it was cancelled says more.

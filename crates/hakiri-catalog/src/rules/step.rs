@@ -78,6 +78,7 @@ pub(crate) fn report(view: &View, report: &StepReport) -> CatalogResult<Decision
     let mut record = record.clone();
     record.attempts = record.attempts.max(stored.attempts);
     record.deaths = record.deaths.max(stored.deaths);
+    record.cuts = record.cuts.max(stored.cuts);
     match &mut record.status {
         StepStatus::Claimed { worker: claimed_by, until } => {
             if claimed_by != worker {

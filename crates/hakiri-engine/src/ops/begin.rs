@@ -1,8 +1,8 @@
 //! `begin`: what is due, the lease, the plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use hakiri_core::catalog::{CatalogError, Head, Lease, RunStatus};
+use hakiri_core::catalog::{CatalogError, Head, Kind, Lease, PageRequest, Record, RunStatus};
 use hakiri_core::codes::Code;
 use hakiri_core::id::{PipelineId, RunId};
 use hakiri_core::ops::{AfterBegin, BeginRequest, Manual};
@@ -12,7 +12,7 @@ use hakiri_core::time::{Instant, Tick};
 use hakiri_core::{Error, Result};
 use tracing::Instrument as _;
 
-use super::{load_plan, load_run, load_step};
+use super::{load_plan, load_run};
 use crate::Engine;
 
 /// How far a tick or cursor may be ahead of our clock: clocks differ a little.
@@ -92,7 +92,11 @@ impl Engine {
         }
         let Some(due) = self.due(spec, &head, request).await? else { return nothing(spec, request) };
         // A secret without a value is said before anything is started, not by each table in turn.
-        self.secrets.secrets(&spec.secrets)?.resolve(&spec.source.config)?;
+        let resolved = || self.secrets.secrets(&spec.secrets)?.resolve(&spec.source.config).map(drop);
+        match resolved() {
+            Err(e) if self.renewed(&e).await => resolved()?,
+            other => other?,
+        }
         let lease = match self.catalog.acquire(&request.pipeline, &due.run, self.settings.lease_ttl_ms).await {
             Ok(lease) => lease,
             Err(CatalogError::Held { until, .. }) => {
@@ -105,7 +109,10 @@ impl Engine {
         let planned = async {
             // Read again under the lease: another run may have ended since.
             let head = self.head(&request.pipeline).await?;
-            let plan = self.plan(spec, &head, &due).await?;
+            let plan = match self.plan(spec, &head, &due).await {
+                Err(e) if self.renewed(&e).await => self.plan(spec, &head, &due).await?,
+                plan => plan?,
+            };
             Ok(self.catalog.put_plan(&plan, lease.epoch).await?)
         };
         // A plan can take longer than a lease lasts: finding where the chunks of a huge table begin, say.
@@ -140,12 +147,7 @@ impl Engine {
             }
             Err(e) => return Err(e.into()),
         };
-        let mut open = Vec::new();
-        for step in &plan.steps {
-            if !load_step(&*self.catalog, plan, step.index).await?.status.is_final() {
-                open.push(step.index);
-            }
-        }
+        let open = self.open_steps(plan).await?;
         let (run, epoch) = (plan.run.clone(), lease.epoch);
         self.events.run_taken_up(&plan.pipeline, &run, open.len());
         Ok(if open.is_empty() {
@@ -153,6 +155,24 @@ impl Engine {
         } else {
             AfterBegin::Steps { run, epoch, steps: open, concurrency: plan.concurrency }
         })
+    }
+
+    /// The steps of a plan that have not ended.
+    async fn open_steps(&self, plan: &Plan) -> Result<Vec<u32>> {
+        let mut ended = BTreeSet::new();
+        let prefix = vec![plan.pipeline.to_string(), plan.run.to_string()];
+        let mut page = PageRequest { kind: Kind::Step, prefix, after: None, limit: 1_000, newest_first: false };
+        loop {
+            let listed = self.catalog.list(&page).await?;
+            ended.extend(listed.entries.iter().filter_map(|(_, record)| match record {
+                Record::Step(step) if step.status.is_final() => Some(step.step),
+                _ => None,
+            }));
+            page.after = listed.entries.last().map(|(key, _)| key.clone());
+            if !listed.more {
+                return Ok(plan.steps.iter().map(|s| s.index).filter(|index| !ended.contains(index)).collect());
+            }
+        }
     }
 
     /// A run by hand cannot stand for an instant that is still to come.

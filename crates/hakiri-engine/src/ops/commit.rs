@@ -15,8 +15,10 @@ use hakiri_core::id::TableName;
 use hakiri_core::manifest::{CursorRange, FORMAT, FileRef, Part, Subject, TableManifest};
 use hakiri_core::ops::{AfterCommit, CommitRequest};
 use hakiri_core::plan::{Plan, PlannedStep, PlannedTable};
+use hakiri_core::retry::stop_at;
 use hakiri_core::schema::{Schema, SchemaVersion, join_schemas};
 use hakiri_core::step::{StepResult, StepStatus, TableResult};
+use hakiri_core::time::Instant;
 use hakiri_core::{Error, Result, layout};
 use tracing::Instrument as _;
 
@@ -42,9 +44,33 @@ impl Engine {
     /// Any catalog or store error; `HK0201` while a step is still open.
     pub async fn commit(&self, request: &CommitRequest) -> Result<AfterCommit> {
         let span = tracing::info_span!("commit", pipeline = %request.pipeline, run = %request.run);
-        let answer = self.commit_inside(request).instrument(span).await;
+        let stop = request.deadline.map(|deadline| stop_at(self.clock.now(), deadline));
+        let answer = tokio::select! {
+            answer = self.commit_inside(request).instrument(span) => answer,
+            () = self.time_is_up(request, stop) => Ok(AfterCommit::Wait { seconds: 1 }),
+        };
         super::trace("commit", &request.pipeline, Some(&request.run), None, &answer);
         answer
+    }
+
+    /// Keeps the run's lease until it is time to stop. What a commit was stopped in is done again by the next call, or was
+    /// done already, which that one sees (C5).
+    async fn time_is_up(&self, request: &CommitRequest, stop: Option<Instant>) {
+        let ttl = self.settings.lease_ttl_ms;
+        let mut beat = self.clock.now().plus_millis(ttl / 3);
+        loop {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            let now = self.clock.now();
+            let over = stop.is_some_and(|stop| now >= stop);
+            if over || now >= beat {
+                beat = now.plus_millis(ttl / 3);
+                // Whoever lost the lease meanwhile hears so from the commit itself.
+                let _ = self.catalog.renew(&request.pipeline, &request.run, request.epoch, ttl + 1_000).await;
+            }
+            if over {
+                return;
+            }
+        }
     }
 
     async fn commit_inside(&self, request: &CommitRequest) -> Result<AfterCommit> {

@@ -5,9 +5,9 @@ use hakiri_core::codes::Code;
 use hakiri_core::error::Kind;
 use hakiri_core::ops::{AfterStep, StepRequest};
 use hakiri_core::plan::{Plan, PlannedStep};
-use hakiri_core::retry::{after_death, after_failure};
+use hakiri_core::retry::{after_cut, after_death, after_failure, stop_at};
 use hakiri_core::source::Cancel;
-use hakiri_core::step::{StepRecord, StepStatus};
+use hakiri_core::step::{StepRecord, StepResult, StepStatus};
 use hakiri_core::time::Instant;
 use hakiri_core::{Error, Result, layout};
 use tracing::Instrument as _;
@@ -58,24 +58,47 @@ impl Engine {
         }
 
         let span = tracing::info_span!("step", pipeline = %plan.pipeline, run = %plan.run, step = %step.name);
-        self.attempt(&plan, step, request.epoch, record).instrument(span).await
+        let stop = request.deadline.map(|deadline| stop_at(self.clock.now(), deadline));
+        self.attempt(&plan, step, request.epoch, record, stop).instrument(span).await
     }
 
-    /// One attempt at a claimed step.
-    async fn attempt(&self, plan: &Plan, step: &PlannedStep, epoch: u64, record: StepRecord) -> Result<AfterStep> {
+    /// One attempt at a claimed step, which ends at the latest at `stop`.
+    async fn attempt(
+        &self,
+        plan: &Plan,
+        step: &PlannedStep,
+        epoch: u64,
+        record: StepRecord,
+        stop: Option<Instant>,
+    ) -> Result<AfterStep> {
         self.events.step_started(&plan.pipeline, step.index, &step.name);
-        let cancel = Cancel::default();
-        let outcome = {
-            let work = read_step(self, plan, step, cancel.clone());
-            let guard = self.keep_alive(plan, epoch, &record, &cancel);
-            tokio::pin!(work, guard);
-            tokio::select! {
-                result = &mut work => result,
-                error = &mut guard => Err(error),
-            }
-        };
+        let mut outcome = self.read(plan, step, epoch, &record, stop).await;
+        if let Err(e) = &outcome
+            && self.renewed(e).await
+        {
+            outcome = self.read(plan, step, epoch, &record, stop).await;
+        }
         self.events.step_ended(step.index);
         self.finish(plan, step, epoch, record, outcome).await
+    }
+
+    /// Reads a step while its claim is kept.
+    async fn read(
+        &self,
+        plan: &Plan,
+        step: &PlannedStep,
+        epoch: u64,
+        record: &StepRecord,
+        stop: Option<Instant>,
+    ) -> Result<StepResult> {
+        let cancel = Cancel::default();
+        let work = read_step(self, plan, step, cancel.clone());
+        let guard = self.keep_alive(plan, epoch, record, &cancel, stop);
+        tokio::pin!(work, guard);
+        tokio::select! {
+            result = &mut work => result,
+            error = &mut guard => Err(error),
+        }
     }
 
     /// Records what came of an attempt.
@@ -85,7 +108,7 @@ impl Engine {
         step: &PlannedStep,
         epoch: u64,
         record: StepRecord,
-        outcome: Result<hakiri_core::step::StepResult>,
+        outcome: Result<StepResult>,
     ) -> Result<AfterStep> {
         match outcome {
             Ok(result) => {
@@ -97,6 +120,7 @@ impl Engine {
             }
             // The catalog's own errors say nothing about the step.
             Err(e) if e.code() == Code::CatalogFenced => Err(e),
+            Err(e) if e.code() == Code::StepCut => self.cut(plan, step, epoch, record, &e).await,
             Err(e) => {
                 let started =
                     load_run(&*self.catalog, &plan.pipeline, &plan.run).await?.map_or(plan.tick, |r| r.report.started);
@@ -122,14 +146,42 @@ impl Engine {
         }
     }
 
+    /// Gives back the claim of a step that was stopped short of its worker's deadline.
+    async fn cut(
+        &self,
+        plan: &Plan,
+        step: &PlannedStep,
+        epoch: u64,
+        record: StepRecord,
+        stopped: &Error,
+    ) -> Result<AfterStep> {
+        let (record, error) = after_cut(record);
+        let stored = self.report(plan, epoch, record).await?;
+        if let Some(error) = error {
+            self.events.step_failed(&plan.pipeline, &step.name, &error, None);
+        } else {
+            self.events.step_failed(&plan.pipeline, &step.name, stopped, Some(0));
+            // Between this worker and the next there may be no process of ours: the run stays its own (E5).
+            self.catalog.renew(&plan.pipeline, &plan.run, epoch, self.settings.lease_ttl_ms).await?;
+        }
+        Ok(answer(stored))
+    }
+
     async fn report(&self, plan: &Plan, epoch: u64, record: StepRecord) -> Result<StepRecord> {
         let (pipeline, run, worker) = (plan.pipeline.clone(), plan.run.clone(), self.settings.worker.clone());
         Ok(self.catalog.report_step(&StepReport { pipeline, run, epoch, worker, record }).await?)
     }
 
     /// Renews lease and claim while the work goes on, and ends with an error when it must stop: interrupted by the user,
-    /// or fenced by a newer run (E2, E5).
-    async fn keep_alive(&self, plan: &Plan, epoch: u64, record: &StepRecord, cancel: &Cancel) -> Error {
+    /// at the end of the worker's time, or fenced by a newer run (E2, E4, E5).
+    async fn keep_alive(
+        &self,
+        plan: &Plan,
+        epoch: u64,
+        record: &StepRecord,
+        cancel: &Cancel,
+        stop: Option<Instant>,
+    ) -> Error {
         let ttl = self.settings.lease_ttl_ms;
         // Often enough to hear of a `cancel` soon, and never so rarely that two lost beats cost the lease.
         let pace = (ttl / 3).min(MAX_BEAT_MS);
@@ -139,6 +191,10 @@ impl Engine {
             if self.cancel.is_cancelled() {
                 cancel.cancel();
                 return Error::new(Code::Interrupted, "interrupted");
+            }
+            if stop.is_some_and(|stop| self.clock.now() >= stop) {
+                cancel.cancel();
+                return Error::new(Code::StepCut, "stopped before the end of the worker's time");
             }
             if self.clock.now() < beat {
                 continue;
