@@ -29,8 +29,10 @@ use super::files::Files;
 use super::input::Input;
 use super::progress::PROGRESS;
 use super::steps::Removal;
-use super::target::Target;
+use super::target::{Local, Target};
 use super::template::Values;
+use crate::dev::Platform;
+use crate::dev::aws::Deployment;
 
 const OWN_CATALOG: &str = "A table of DynamoDB, or a database of RDS, takes its place.";
 const OWN_STORE: &str = "The deployment's S3 bucket takes its place.";
@@ -101,6 +103,13 @@ impl Target for Aws {
 
     fn removal(&self, _: &Input<'_>, _: bool) -> Result<Removal> {
         Ok(Removal::there(Vec::new(), Vec::new(), Vec::new()))
+    }
+
+    fn local(&self, input: &Input<'_>) -> Option<Local> {
+        let s = Settings::of(input);
+        let secrets = s.passed.into_iter().map(|needed| needed.name).collect();
+        let buckets = s.read.into_iter().chain(s.bucket).collect();
+        Some(Local { secrets, platform: Platform::Aws(Deployment { name: s.name, region: s.region, buckets }) })
     }
 
     fn notes(&self, input: &Input<'_>) -> Vec<String> {
