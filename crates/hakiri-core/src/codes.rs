@@ -73,6 +73,9 @@ codes! {
     ManifestEnv "HK0111" Usage, "the environment is not defined", "`--env NAME` needs `[env.NAME]` in the manifest.", "define it, or use one of the names listed";
     SecretMissing "HK0112" Usage, "a secret has no value", "The manifest declares a secret that neither the environment nor `.env` gives.", "set it in the environment or in `.env`";
     SecretFileOpen "HK0113" Usage, "the file .env can be read by others", "A file with secrets must be readable by its owner only.", "run `chmod 600 .env`";
+    SecretsUnavailable "HK0114" Transient, "the store of secrets cannot be reached", "The service that keeps the secrets of a deployment gave no clear answer.", "try again; if it stays, check region, endpoint and network of the process";
+    SecretsRefused "HK0115" Usage, "the secrets are not given", "The service that keeps the secrets of a deployment refused the request, or the variable that names them is wrong.", "check the ARN in HAKIRI_SECRETS, and that the role of the process may read it (secretsmanager:GetSecretValue)";
+    SecretsShape "HK0116" Usage, "the secrets are of another form", "What is kept under one name for a deployment is a JSON object of names and texts, and for a database one with username and password.", "store for example {\"API_TOKEN\": \"…\"}; every value is a text";
 
     // 02 catalog
     CatalogConflict "HK0201" Transient, "the catalog changed underneath", "Another writer was first.", "run the command again";

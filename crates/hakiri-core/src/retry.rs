@@ -76,7 +76,10 @@ pub fn stop_at(now: Instant, deadline: Instant) -> Instant {
 pub fn after_cut(mut record: StepRecord) -> (StepRecord, Option<Error>) {
     record.cuts += 1;
     let error = (record.cuts >= MAX_CUTS).then(|| {
-        Error::new(Code::StepCut, format!("the step was cut short {} times by the end of its worker's time", record.cuts))
+        Error::new(
+            Code::StepCut,
+            format!("the step was cut short {} times by the end of its worker's time", record.cuts),
+        )
     });
     record.status = match &error {
         Some(error) => {

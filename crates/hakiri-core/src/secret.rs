@@ -52,6 +52,15 @@ impl Secrets {
         self.0.get(name)
     }
 
+    /// These, and of another source those that are not among them.
+    #[must_use]
+    pub fn or(mut self, others: Secrets) -> Self {
+        for (name, value) in others.0 {
+            self.0.entry(name).or_insert(value);
+        }
+        self
+    }
+
     /// Replaces every `${NAME}` in the texts of a JSON value.
     ///
     /// # Errors
@@ -94,7 +103,9 @@ impl Secrets {
     /// and in base64 (both alphabets, with and without padding, also inside of a longer text); also where the text breaks
     /// off within it. Values of one to three bytes are found as whole words only, see the module.
     pub fn redact(&self, text: &str) -> String {
-        let wanted = |(name, value): &(&String, &Secret)| value.0.len() >= redact::LONG || !name.starts_with("HAKIRI_");
+        let wanted = |(name, value): &(&String, &Secret)| {
+            !is_setting(name, &value.0) && (value.0.len() >= redact::LONG || !name.starts_with("HAKIRI_"))
+        };
         redact::redact(text, self.0.iter().filter(wanted).map(|(_, value)| value.expose()))
     }
 
@@ -149,6 +160,12 @@ pub fn references(text: &str) -> Vec<Piece<'_>> {
     pieces
 }
 
+/// Whether a variable says how the process is set up: where its catalog and store are must stand in its messages.
+fn is_setting(name: &str, value: &str) -> bool {
+    ["HAKIRI_CATALOG", "HAKIRI_STORE", "HAKIRI_ENV", "HAKIRI_MEMORY", "HAKIRI_SECRETS", "HAKIRI_CACHE"].contains(&name)
+        && !has_plain_password(value)
+}
+
 fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
@@ -195,6 +212,12 @@ mod tests {
             ("HAKIRI_PAGE".to_owned(), Secret::new("50")),
             ("PIN".to_owned(), Secret::new("77")),
         ]);
+        let set = |name: &str, value: &str| Secrets::new([(name.to_owned(), Secret::new(value))]);
+        assert_eq!(set("HAKIRI_STORE", "s3://shop").redact("at s3://shop"), "at s3://shop");
+        let url = "postgres://u:secret@h/d";
+        assert_eq!(set("HAKIRI_CATALOG", url).redact(url), "[secret]");
+        let both = set("A", "first").or(set("A", "second")).or(set("B", "third"));
+        assert_eq!((both.get("A"), both.get("B")), (Some(&Secret::new("first")), Some(&Secret::new("third"))));
         let error = Error::new(Code::HttpStatus, "status 50 of a%2Fb+c%3Fd, pin 77")
             .with_kind(crate::error::Kind::Transient)
             .with_hint("not a/b%20c?d")

@@ -27,7 +27,7 @@ pub trait SecretSource: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// `HK0113` and the like: the source of secrets itself cannot be used.
-    fn secrets(&self, names: &[String]) -> Result<Secrets>;
+    async fn secrets(&self, names: &[String]) -> Result<Secrets>;
 
     /// Reads the values again where they may have changed while the process lives; whether any of them has. Asked when a
     /// source refuses a credential, before that is taken for the end: it may have been rotated.
@@ -78,6 +78,8 @@ pub struct Settings {
     pub temp_dir: PathBuf,
     /// Bytes a step may hold in memory before it spills.
     pub memory: usize,
+    /// How many steps this process does at once at most, where that is fewer than a plan allows: they share the memory.
+    pub steps_at_once: usize,
     /// About how many rows a connector puts into a batch.
     pub batch_rows: usize,
     /// How long a lease or claim lasts without a heartbeat, in milliseconds.
@@ -172,11 +174,11 @@ impl Engine {
     ///
     /// # Errors
     /// As [`SecretSource::secrets`].
-    pub fn source_context(&self, secrets: &[String], cancel: Cancel) -> Result<SourceContext> {
+    pub async fn source_context(&self, secrets: &[String], cancel: Cancel) -> Result<SourceContext> {
         Ok(SourceContext {
             project_dir: self.settings.project_dir.clone(),
             temp_dir: self.settings.temp_dir.clone(),
-            secrets: self.secrets.secrets(secrets)?,
+            secrets: self.secrets.secrets(secrets).await?,
             buckets: self.buckets.clone(),
             clock: self.clock.clone(),
             cancel,

@@ -88,10 +88,10 @@ impl<'a> Intake<'a> {
 /// # Errors
 /// Any source, schema or store error. What was written before it is a stray for `gc`.
 pub(crate) async fn read_step(engine: &Engine, plan: &Plan, step: &PlannedStep, cancel: Cancel) -> Result<StepResult> {
-    let ctx = engine.source_context(&plan.secrets, cancel.clone())?;
+    let ctx = engine.source_context(&plan.secrets, cancel.clone()).await?;
     let step = &with_inline_cursors(engine, step).await?;
     // The budget is the process's (P7): what steps at once and their tables hold is divided among them.
-    let memory = engine.settings.memory / at_once(plan);
+    let memory = engine.settings.memory / at_once(engine, plan);
     let spool = memory / 4 / step.tables.len().max(1);
     let mut intakes: Vec<Intake<'_>> = step.tables.iter().map(|t| Intake::new(engine, t, spool)).collect();
     // Errors may quote a source; secrets never leave (P8).
@@ -122,8 +122,8 @@ async fn with_inline_cursors(engine: &Engine, step: &PlannedStep) -> Result<Plan
 }
 
 /// How many steps of a plan may be under way in this process.
-fn at_once(plan: &Plan) -> usize {
-    plan.steps.len().min(plan.concurrency as usize).max(1)
+fn at_once(engine: &Engine, plan: &Plan) -> usize {
+    plan.steps.len().min(plan.concurrency as usize).min(engine.settings.steps_at_once).max(1)
 }
 
 /// The first pass: from the connector into spools.

@@ -126,8 +126,9 @@ impl Transforms for Without {
     }
 }
 
+#[async_trait]
 impl SecretSource for Without {
-    fn secrets(&self, _: &[String]) -> Result<Secrets> {
+    async fn secrets(&self, _: &[String]) -> Result<Secrets> {
         Ok(Secrets::default())
     }
 }
@@ -184,6 +185,7 @@ impl Bench {
                 project_dir: dir.path().to_owned(),
                 temp_dir,
                 memory: 64 << 20,
+                steps_at_once: usize::MAX,
                 batch_rows: 2,
                 lease_ttl_ms: 60_000,
                 deadline_ms: 3_600_000,

@@ -19,6 +19,8 @@ use hakiri_core::secret::Secret;
 use tokio::sync::OnceCell;
 use tokio_postgres::config::{ChannelBinding, TargetSessionAttrs};
 
+use crate::login::{Login, Logins};
+
 const PORT: u16 = 5432;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest `connect_timeout`, in seconds.
@@ -76,6 +78,7 @@ pub struct Address {
     pub(crate) options: Option<String>,
     pub(crate) application: Option<String>,
     pub(crate) session: TargetSessionAttrs,
+    pub(crate) logins: Option<Arc<dyn Logins>>,
     pub(crate) tls: Arc<OnceCell<Arc<rustls::ClientConfig>>>,
 }
 
@@ -126,8 +129,36 @@ impl Address {
             options: parameters.options,
             application: parameters.application,
             session: parameters.session.unwrap_or(TargetSessionAttrs::Any),
+            logins: None,
             tls: Arc::default(),
         })
+    }
+
+    /// The same address with logins that come from elsewhere: none of them is sent without TLS, except on this machine.
+    ///
+    /// # Errors
+    /// `HK1006` when the URL has a password of its own, or an `sslmode` that does without TLS.
+    pub fn with_logins(mut self, logins: Arc<dyn Logins>) -> Result<Self> {
+        if self.password.is_some() {
+            return Err(wrong(
+                "the URL has a password, and says that it comes from elsewhere",
+                "leave the password out",
+            ));
+        }
+        if self.mode < SslMode::Require && !self.hosts.iter().all(|(host, _)| host.is_local()) {
+            return Err(wrong(
+                "the URL would send what stands for a password without TLS",
+                "leave sslmode out, or name the certificate authority with sslrootcert=FILE",
+            ));
+        }
+        self.logins = Some(logins);
+        Ok(self)
+    }
+
+    /// The same address with one login, and no others.
+    #[must_use]
+    pub fn signed_in_as(&self, login: Login) -> Self {
+        Self { user: login.user, password: Some(login.password), logins: None, ..self.clone() }
     }
 
     /// The user that connects.

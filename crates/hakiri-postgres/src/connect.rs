@@ -14,6 +14,7 @@ use tokio_postgres::{Client, Config, Connection};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::address::{Address, Host, SslMode};
+use crate::login::Login;
 use crate::{error, resolve, tls};
 
 /// The oldest server that Hakiri works with: a major version.
@@ -95,6 +96,8 @@ async fn open(address: &Address, application: &str) -> Result<(Client, AbortHand
     // One by one rather than in the driver's own loop, which tells the last failure only: behind "nothing listens" at
     // the IPv6 address of a host its certificate would go unnoticed. Who answers, even with a refusal, ends the search.
     let mut first = None;
+    // A login that was refused is replaced once.
+    let mut renewed = false;
     for (host, port) in &address.hosts {
         let ways = match ways(host).await {
             Ok(ways) => ways,
@@ -107,24 +110,52 @@ async fn open(address: &Address, application: &str) -> Result<(Client, AbortHand
         let patience =
             (address.timeout / u32::try_from(ways.len() * address.hosts.len()).unwrap_or(u32::MAX)).max(LEAST);
         for way in ways {
-            let mut config = config(address, application);
-            match way {
-                Way::Unix(folder) => config.host_path(folder).ssl_mode(Wanted::Disable),
-                Way::Tcp(name, ip) => config.host(name).hostaddr(ip),
-            };
-            match config.port(*port).connect_timeout(patience).connect(tls.clone()).await {
-                Ok((client, connection)) => return settle(client, connection),
-                Err(e) => {
-                    let e = error::at_connect(&e, address);
-                    if e.code() != Code::PostgresUnreachable {
-                        return Err(e);
+            let mut login = login(address, host, *port).await?;
+            loop {
+                let mut config = config(address, application);
+                match way {
+                    Way::Unix(folder) => config.host_path(folder).ssl_mode(Wanted::Disable),
+                    Way::Tcp(name, ip) => config.host(name).hostaddr(ip),
+                };
+                if let Some(Login { user, password }) = &login {
+                    config.user(user).password(password.expose());
+                }
+                let e = match config.port(*port).connect_timeout(patience).connect(tls.clone()).await {
+                    Ok((client, connection)) => return settle(client, connection),
+                    Err(e) => error::at_connect(&e, address),
+                };
+                match e.code() {
+                    Code::PostgresUnreachable => {
+                        first.get_or_insert(e);
+                        break;
                     }
-                    first.get_or_insert(e);
+                    Code::PostgresAuth if !renewed && refused(address, login.as_ref()).await? => {
+                        (login, renewed) = (self::login(address, host, *port).await?, true);
+                    }
+                    _ => return Err(e),
                 }
             }
         }
     }
     Err(first.unwrap_or_else(|| Error::new(Code::PostgresUrl, "the URL has no host")))
+}
+
+/// The login for a connection, where it does not come from the URL.
+async fn login(address: &Address, host: &Host, port: u16) -> Result<Option<Login>> {
+    let Some(logins) = &address.logins else { return Ok(None) };
+    let host = match host {
+        Host::Tcp(name) => name.as_str(),
+        Host::Unix(_) => "localhost",
+    };
+    logins.login(host, port, &address.user).await.map(Some)
+}
+
+/// Whether another login may do better than the one that was refused.
+async fn refused(address: &Address, login: Option<&Login>) -> Result<bool> {
+    match (&address.logins, login) {
+        (Some(logins), Some(login)) => logins.refused(address, login).await,
+        _ => Ok(false),
+    }
 }
 
 /// A connection that was made: is it to a server that Hakiri knows?
@@ -147,6 +178,7 @@ where
 }
 
 /// One way to a host.
+#[derive(Clone, Copy)]
 enum Way<'a> {
     Unix(&'a Path),
     /// The name, for the certificate, and where to connect to.

@@ -12,6 +12,7 @@
 //! |---|---|
 //! | [`address`] | the URL, parsed |
 //! | `connect` | name, socket, TLS, version: a client or the reason why not |
+//! | [`Logins`] | users and passwords that are made or fetched for each connection |
 //! | `tls` | what each `sslmode` demands of a certificate |
 //! | `roots` | the certificate authorities; the only module that reads files |
 //! | `resolve` | names to addresses |
@@ -21,6 +22,7 @@
 pub mod address;
 mod connect;
 pub mod error;
+mod login;
 mod resolve;
 mod roots;
 mod tls;
@@ -28,3 +30,4 @@ mod tls;
 pub use address::{Address, SslMode};
 pub use connect::{Held, OLDEST, connect, hold};
 pub use error::error;
+pub use login::{Login, Logins};

@@ -8,3 +8,14 @@ pub fn shared() -> String {
     let hint = "run ./x test, or eval \"$(./x aws start)\"";
     std::env::var("HAKIRI_TEST_AWS").unwrap_or_else(|_| panic!("HAKIRI_TEST_AWS is not set: {hint}"))
 }
+
+/// A Python with AWS's own client, which `./x` installs beside the stand-in.
+///
+/// # Panics
+/// When there is none.
+pub fn python() -> std::path::PathBuf {
+    let hint = "run ./x test, or eval \"$(./x aws start)\"";
+    let folder =
+        std::env::var_os("HAKIRI_TEST_AWS_TOOLS").unwrap_or_else(|| panic!("HAKIRI_TEST_AWS_TOOLS is not set: {hint}"));
+    std::path::Path::new(&folder).join("bin/python")
+}

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use hakiri_core::codes::Code;
 use hakiri_core::secret::{Secret, Secrets};
 use hakiri_core::time::{Clock, Instant};
@@ -146,8 +147,9 @@ impl EnvironmentSecrets {
     }
 }
 
+#[async_trait]
 impl SecretSource for EnvironmentSecrets {
-    fn secrets(&self, names: &[String]) -> Result<Secrets> {
+    async fn secrets(&self, names: &[String]) -> Result<Secrets> {
         let file = if names.is_empty() { BTreeMap::new() } else { dot_env(&self.project_dir.join(".env"))? };
         // Others' variables may hold any bytes; they are none of our business.
         let prefixed = std::env::vars_os().filter_map(|(name, value)| {

@@ -3,6 +3,7 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods))] // tests may touch files and the clock
 
+mod aws;
 mod cli;
 mod commands;
 mod demo;
@@ -10,6 +11,7 @@ mod deploy;
 mod dev;
 mod environment;
 mod exit;
+mod lambda;
 mod lock;
 mod logging;
 mod notify;
@@ -28,6 +30,9 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if lambda::is_called() {
+        return lambda::main();
+    }
     let args = match cli::parse() {
         Ok(args) => args,
         Err(code) => return code.into(),
@@ -39,18 +44,7 @@ fn main() -> ExitCode {
         printer.error(&e);
         return exit::Exit::of(&e).into();
     }
-    let threads = args.global.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads.max(1)).enable_all().build();
-    let exit = match runtime {
-        Ok(runtime) => {
-            let exit = runtime.block_on(commands::dispatch(args, &printer));
-            // A blocking read of a source that was given up must not keep the process.
-            runtime.shutdown_timeout(std::time::Duration::from_millis(200));
-            exit
-        }
-        Err(e) => Err(hakiri_core::Error::new(hakiri_core::codes::Code::Io, format!("cannot start threads: {e}"))),
-    };
-    match exit {
+    match run_on(args.global.threads, commands::dispatch(args, &printer)) {
         Ok(exit::Exit::Done) if printer.has_lost() => exit::Exit::Failed.into(),
         Ok(exit) => exit.into(),
         Err(e) => {
@@ -58,4 +52,16 @@ fn main() -> ExitCode {
             exit::Exit::of(&e).into()
         }
     }
+}
+
+/// Runs what the process is for, on its threads.
+fn run_on<T>(threads: Option<usize>, work: impl Future<Output = hakiri_core::Result<T>>) -> hakiri_core::Result<T> {
+    let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads.max(1)).enable_all().build();
+    let runtime = runtime
+        .map_err(|e| hakiri_core::Error::new(hakiri_core::codes::Code::Io, format!("cannot start threads: {e}")))?;
+    let result = runtime.block_on(work);
+    // A blocking read of a source that was given up must not keep the process.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    result
 }

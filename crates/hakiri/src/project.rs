@@ -11,7 +11,7 @@ use hakiri_core::source::Connectors;
 use hakiri_core::spec::{Diagnostic, ManifestText, Project, parse};
 use hakiri_core::{Error, Result};
 
-use crate::cli::GlobalArgs;
+use crate::cli::{GlobalArgs, PlaceArgs};
 use crate::environment;
 
 /// The manifest's file.
@@ -22,8 +22,24 @@ pub const MANIFEST: &str = "hakiri.toml";
 pub struct Loaded {
     /// Its folder.
     pub dir: PathBuf,
+    /// The folder for state that is always local: `.hakiri` in it, unless it cannot be written to.
+    pub state_dir: PathBuf,
     /// Its manifest.
     pub project: Arc<Project>,
+}
+
+impl Loaded {
+    /// With catalog and store where a deployment has them.
+    pub fn placed(&mut self, place: &PlaceArgs) {
+        let project = Arc::make_mut(&mut self.project);
+        if let Some(url) = &place.catalog {
+            (project.catalog.url, project.catalog.path) = (Some(url.clone()), None);
+        }
+        if let Some(store) = &place.store {
+            let context = &mut project.context;
+            (context.path, context.endpoint, context.region) = (Some(store.clone()), None, None);
+        }
+    }
 }
 
 /// Why a project could not be loaded.
@@ -66,7 +82,7 @@ pub fn find(args: &GlobalArgs) -> Result<PathBuf> {
 pub fn load(args: &GlobalArgs, connectors: &dyn Connectors) -> Result<Loaded, LoadError> {
     let dir = find(args)?;
     let project = parse(&texts(&dir)?, args.env.as_deref(), &connectors.list()).map_err(LoadError::Invalid)?;
-    Ok(Loaded { dir, project: Arc::new(project) })
+    Ok(Loaded { state_dir: dir.join(".hakiri"), dir, project: Arc::new(project) })
 }
 
 /// The manifest's files as they are, in the order they are read in.

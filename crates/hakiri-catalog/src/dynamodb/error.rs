@@ -2,29 +2,10 @@
 
 use std::time::Duration;
 
+use hakiri_aws::service::name;
+use hakiri_aws::{Failure, Problem};
 use hakiri_core::catalog::CatalogError;
-
-/// How a request failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Failure {
-    /// It was never sent.
-    Unsent(CatalogError),
-    /// It was sent, in part at least, and no whole answer came: the connection broke.
-    Lost(String),
-    /// It was sent, and no answer came in time.
-    Silent(String),
-    /// It was answered by something else than success.
-    Answered {
-        /// The status.
-        status: u16,
-        /// The name of the exception, if the answer has one.
-        code: String,
-        /// For a transaction: what became of each of its actions.
-        reasons: Vec<String>,
-    },
-    /// It was answered by success, but the answer is too large.
-    Unreadable(CatalogError),
-}
+use serde::Deserialize;
 
 /// What is known of a request that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,21 +30,26 @@ pub(super) struct Target {
 
 impl Target {
     pub(super) fn judge(&self, failure: Failure) -> Verdict {
-        let (status, code, reasons) = match failure {
-            Failure::Unsent(e) => return Verdict::Refused(e),
+        let problem = match failure {
+            Failure::Unsent { reason, lasting } => {
+                return Verdict::Refused(CatalogError::Unavailable {
+                    reason,
+                    retry_after: if lasting { 0 } else { 5 },
+                });
+            }
             Failure::Lost(reason) => return Verdict::Open { reason, again: true },
             // Whoever waited that long already does not wait for as long again.
-            Failure::Silent(reason) => return Verdict::Open { reason, again: false },
-            Failure::Unreadable(e) => return Verdict::Open { reason: e.to_string(), again: false },
-            Failure::Answered { status, code, reasons } => (status, code, reasons),
+            Failure::Silent(reason) | Failure::Unreadable(reason) => return Verdict::Open { reason, again: false },
+            Failure::Answered(problem) => problem,
         };
+        let (status, code) = (problem.status, &problem.code);
         let never = |reason: String| Verdict::Refused(never(reason));
         let (table, region, place) = (&self.table, &self.region, &self.endpoint);
         match code.as_str() {
             // Only a 4xx says that nothing was done, whatever it names.
             _ if status >= 500 => Verdict::Open { reason: format!("{place} answers {status}"), again: true },
             "ConditionalCheckFailedException" => Verdict::Unmet,
-            "TransactionCanceledException" => self.cancelled(&reasons),
+            "TransactionCanceledException" => self.cancelled(&reasons(&problem)),
             "TransactionConflictException" | "TransactionInProgressException" => busy("another write is under way"),
             "ProvisionedThroughputExceededException"
             | "ThrottlingException"
@@ -118,6 +104,22 @@ impl Target {
     }
 }
 
+/// For a transaction that was given up: what became of each of its actions.
+fn reasons(problem: &Problem) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Cancelled {
+        #[serde(rename = "CancellationReasons", default)]
+        reasons: Vec<Reason>,
+    }
+    #[derive(Deserialize)]
+    struct Reason {
+        #[serde(rename = "Code", default)]
+        code: String,
+    }
+    let cancelled = problem.parse::<Cancelled>().map_or_else(Vec::new, |c| c.reasons);
+    cancelled.iter().map(|reason| name(&reason.code)).collect()
+}
+
 fn busy(what: &str) -> Verdict {
     let reason = format!("the catalog is busy: {what}");
     Verdict::Busy(CatalogError::Unavailable { reason, retry_after: 5 })
@@ -157,6 +159,8 @@ pub(super) fn spread(millis: u64, salt: u64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn target() -> Target {
@@ -164,8 +168,9 @@ mod tests {
     }
 
     fn judged(status: u16, code: &str, reasons: &[&str]) -> Verdict {
-        let reasons = reasons.iter().map(|r| (*r).to_owned()).collect();
-        target().judge(Failure::Answered { status, code: code.to_owned(), reasons })
+        let reasons: Vec<_> = reasons.iter().map(|r| json!({ "Code": r })).collect();
+        let body = json!({ "__type": format!("x#{code}"), "message": "stored", "CancellationReasons": reasons });
+        target().judge(Failure::Answered(Problem::new(status, body.to_string().into_bytes())))
     }
 
     #[test]
@@ -184,7 +189,9 @@ mod tests {
 
     #[test]
     fn only_an_answer_that_says_so_means_that_nothing_was_done() {
-        for failure in [Failure::Lost("x".to_owned()), Failure::Silent("x".to_owned()), Failure::Unreadable(odd())] {
+        for failure in
+            [Failure::Lost("x".to_owned()), Failure::Silent("x".to_owned()), Failure::Unreadable("x".to_owned())]
+        {
             assert!(matches!(target().judge(failure), Verdict::Open { .. }));
         }
         for (status, code) in [

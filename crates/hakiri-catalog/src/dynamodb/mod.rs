@@ -25,16 +25,14 @@ mod wire;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
+use hakiri_aws::{Credentials, Patience};
 use hakiri_core::catalog::{CatalogError, CatalogResult, Info};
 use hakiri_core::id::ProjectName;
 #[cfg(feature = "conformance")]
 use hakiri_core::time::Clock;
 use hakiri_core::time::Instant;
-use object_store::StaticCredentialProvider;
-use object_store::aws::{AwsCredential, AwsCredentialProvider};
 
 use crate::RecordCatalog;
 use crate::records::{Batch, Entry, Moment, Records, Scan, Scanned, Version, Written};
@@ -55,37 +53,10 @@ pub struct Settings {
     pub table: String,
     /// The project: its items in the table are its own.
     pub project: String,
-    /// The region, which requests are signed for.
-    pub region: String,
-    /// Where requests go instead of the region's own address: `https://HOST:PORT`.
-    pub endpoint: Option<String>,
-    /// What requests are signed with. Those of an [`AmazonS3`](object_store::aws::AmazonS3) that was built from the
-    /// environment do for a function, a task and a machine.
-    pub credentials: AwsCredentialProvider,
-}
-
-/// Credentials that never change.
-pub fn credentials(key_id: &str, secret_key: &str, token: Option<&str>) -> AwsCredentialProvider {
-    Arc::new(StaticCredentialProvider::new(AwsCredential {
-        key_id: key_id.to_owned(),
-        secret_key: secret_key.to_owned(),
-        token: token.map(str::to_owned),
-    }))
-}
-
-/// How patient a client is.
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    /// How long a connection may take to come about.
-    pub connect: Duration,
-    /// How long a request may take, with its answer.
-    pub patience: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { connect: Duration::from_secs(5), patience: Duration::from_secs(20) }
-    }
+    /// Region and endpoint.
+    pub place: hakiri_aws::Place,
+    /// What requests are signed with.
+    pub credentials: Credentials,
 }
 
 /// Opens the catalog of a project in a table, or creates it there; the table itself is never created. `new_id` becomes
@@ -96,15 +67,15 @@ impl Default for Options {
 /// wrong credentials, a missing right), `Newer` when a newer version made the catalog, `Corrupt` when the table holds
 /// something else.
 pub async fn open(settings: Settings, new_id: &str) -> CatalogResult<RecordCatalog<DynamoDb>> {
-    open_with(settings, new_id, Options::default()).await
+    open_with(settings, new_id, Patience::default()).await
 }
 
-/// As [`open`], with options.
+/// As [`open`], with another patience.
 ///
 /// # Errors
 /// As [`open`].
-pub async fn open_with(settings: Settings, new_id: &str, options: Options) -> CatalogResult<RecordCatalog<DynamoDb>> {
-    DynamoDb::open(&settings, Some(new_id), options).await.map(RecordCatalog::new)
+pub async fn open_with(settings: Settings, new_id: &str, patience: Patience) -> CatalogResult<RecordCatalog<DynamoDb>> {
+    DynamoDb::open(&settings, Some(new_id), patience).await.map(RecordCatalog::new)
 }
 
 /// Opens the catalog of a project for reading: nothing is created, and every write is refused.
@@ -112,7 +83,7 @@ pub async fn open_with(settings: Settings, new_id: &str, options: Options) -> Ca
 /// # Errors
 /// As [`open`]; `NotFound` when there is no catalog in the table.
 pub async fn open_reader(settings: Settings) -> CatalogResult<RecordCatalog<DynamoDb>> {
-    DynamoDb::open(&settings, None, Options::default()).await.map(RecordCatalog::new)
+    DynamoDb::open(&settings, None, Patience::default()).await.map(RecordCatalog::new)
 }
 
 /// Records in DynamoDB. Clones share the connections.
@@ -130,11 +101,11 @@ pub struct DynamoDb {
 }
 
 impl DynamoDb {
-    async fn open(settings: &Settings, new_id: Option<&str>, options: Options) -> CatalogResult<Self> {
+    async fn open(settings: &Settings, new_id: Option<&str>, patience: Patience) -> CatalogResult<Self> {
         let project: ProjectName =
             settings.project.parse().map_err(|e: hakiri_core::error::Error| never(format!("{}: {e}", e.code())))?;
         let mut records = Self {
-            client: Arc::new(Client::new(settings, new_id.unwrap_or("reader"), &options)?),
+            client: Arc::new(Client::new(settings, new_id.unwrap_or("reader"), patience)?),
             project: project.to_string().into(),
             id: Arc::from(""),
             writer: new_id.map(|id| format!("{id}.{}", std::process::id()).into()),

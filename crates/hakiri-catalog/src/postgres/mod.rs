@@ -46,7 +46,15 @@ const SERVER_CLOCK: &str = "floor(extract(epoch FROM clock_timestamp()) * 1000):
 /// URL, a refused password, a missing right), `Newer` when a newer version made the catalog, `Corrupt` when the schema
 /// holds something else.
 pub async fn open(url: &str, project: &str, new_id: &str) -> CatalogResult<RecordCatalog<Postgres>> {
-    let (pool, schema) = prepare(url, project)?;
+    open_at(parsed(url)?, project, new_id).await
+}
+
+/// As [`open`], at an address that is read already, as one with logins from elsewhere is.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_at(address: Address, project: &str, new_id: &str) -> CatalogResult<RecordCatalog<Postgres>> {
+    let (pool, schema) = (Pool::new(address), schema_of(project)?);
     let id = schema::open(&pool, &schema, new_id).await?;
     Ok(RecordCatalog::new(Postgres::new(pool, schema, id)))
 }
@@ -56,7 +64,15 @@ pub async fn open(url: &str, project: &str, new_id: &str) -> CatalogResult<Recor
 /// # Errors
 /// As [`open`]; `NotFound` when there is no catalog.
 pub async fn open_reader(url: &str, project: &str) -> CatalogResult<RecordCatalog<Postgres>> {
-    let (pool, schema) = prepare(url, project)?;
+    open_reader_at(parsed(url)?, project).await
+}
+
+/// As [`open_reader`], at an address that is read already.
+///
+/// # Errors
+/// As [`open_reader`].
+pub async fn open_reader_at(address: Address, project: &str) -> CatalogResult<RecordCatalog<Postgres>> {
+    let (pool, schema) = (Pool::new(address), schema_of(project)?);
     let id = schema::open_reader(&pool, &schema).await?;
     Ok(RecordCatalog::new(Postgres::new(pool, schema, id)))
 }
@@ -71,9 +87,8 @@ pub fn schema_of(project: &str) -> CatalogResult<String> {
     Ok(format!("hakiri_{project}"))
 }
 
-fn prepare(url: &str, project: &str) -> CatalogResult<(Pool, String)> {
-    let address = Address::parse(url).map_err(|e| error::never(&e))?;
-    Ok((Pool::new(address), schema_of(project)?))
+fn parsed(url: &str) -> CatalogResult<Address> {
+    Address::parse(url).map_err(|e| error::never(&e))
 }
 
 /// Records in a PostgreSQL schema. Clones share the connections.

@@ -179,13 +179,13 @@ pub(super) fn check_services(roots: &[Root<'_>]) -> Vec<Problem> {
             }
             if let Some(url) = catalog.get("url")
                 && let Some(text) = url.as_text()
-                && !["postgres://", "postgresql://", "https://", "http://", "${"]
+                && !["postgres://", "postgresql://", "https://", "http://", "dynamodb://", "rds-secret:", "${"]
                     .iter()
                     .any(|start| text.starts_with(start))
             {
                 out.push(
-                    Problem::new(Code::ManifestValue, *file, url.span.clone(), "a catalog's URL is one of PostgreSQL or https")
-                        .hint("write for example postgres://hakiri:${DATABASE_PASSWORD}@host/database, or https://HOST/catalog for a deployment on Cloudflare"),
+                    Problem::new(Code::ManifestValue, *file, url.span.clone(), "a catalog's URL is one of PostgreSQL, https, dynamodb or rds-secret")
+                        .hint("write for example postgres://hakiri:${DATABASE_PASSWORD}@host/database; https://HOST/catalog for a deployment on Cloudflare; dynamodb://TABLE for one on AWS"),
                 );
             }
         }

@@ -79,7 +79,9 @@ pub struct CatalogSpec {
     pub path: Option<String>,
     /// For several servers: a PostgreSQL database, `postgres://user:${NAME}@host/database`. A `${NAME}` needs no further
     /// declaration; its value comes from the environment or `.env`. Or the catalog of a deployment on Cloudflare,
-    /// `https://HOST/catalog`, whose token is taken from `HAKIRI_CATALOG_TOKEN`.
+    /// `https://HOST/catalog`, whose token is taken from `HAKIRI_CATALOG_TOKEN`. Or one at AWS, with the credentials of the
+    /// environment: `dynamodb://TABLE` (`?region=`), `postgres://user@host/database?auth=rds-iam` with a token of RDS for a
+    /// password, or `rds-secret:ARN` with the address and the login that a secret of Secrets Manager holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }
@@ -120,6 +122,8 @@ pub enum NotifyEvent {
     SchemaChanged,
     /// A run has not ended long after its tick.
     Late,
+    /// A platform that it is deployed to gave an alarm of its own.
+    Alarm,
 }
 
 /// One pipeline: a source, its tables, a schedule.

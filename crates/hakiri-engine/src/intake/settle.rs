@@ -148,7 +148,7 @@ fn sorter(engine: &Engine, plan: &Plan, table: &PlannedTable, schema: &Schema) -
         &table.merge.primary_key,
         table.merge.cursor.as_deref(),
         table.merge.mode == Mode::Merge,
-        engine.settings.memory / 2 / super::at_once(plan),
+        engine.settings.memory / 2 / super::at_once(engine, plan),
         engine.settings.temp_dir.clone(),
     )?;
     Ok(Some(sorter))

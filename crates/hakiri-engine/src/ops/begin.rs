@@ -92,9 +92,8 @@ impl Engine {
         }
         let Some(due) = self.due(spec, &head, request).await? else { return nothing(spec, request) };
         // A secret without a value is said before anything is started, not by each table in turn.
-        let resolved = || self.secrets.secrets(&spec.secrets)?.resolve(&spec.source.config).map(drop);
-        match resolved() {
-            Err(e) if self.renewed(&e).await => resolved()?,
+        match self.refuse_missing(spec).await {
+            Err(e) if self.renewed(&e).await => self.refuse_missing(spec).await?,
             other => other?,
         }
         let lease = match self.catalog.acquire(&request.pipeline, &due.run, self.settings.lease_ttl_ms).await {
@@ -155,6 +154,11 @@ impl Engine {
         } else {
             AfterBegin::Steps { run, epoch, steps: open, concurrency: plan.concurrency }
         })
+    }
+
+    /// Whether all secrets of a source have a value.
+    async fn refuse_missing(&self, spec: &PipelineSpec) -> Result<()> {
+        self.secrets.secrets(&spec.secrets).await?.resolve(&spec.source.config).map(drop)
     }
 
     /// The steps of a plan that have not ended.

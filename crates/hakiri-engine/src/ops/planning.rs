@@ -44,7 +44,7 @@ impl Engine {
     }
 
     pub(super) async fn plan(&self, spec: &PipelineSpec, head: &Head, due: &Due) -> Result<Plan> {
-        let ctx = self.source_context(&spec.secrets, self.cancel.clone())?;
+        let ctx = self.source_context(&spec.secrets, self.cancel.clone()).await?;
         // Errors may quote a source; secrets never leave (P8).
         self.plan_in(&ctx, spec, head, due).await.map_err(|e| ctx.secrets.redact_error(&e))
     }
@@ -453,7 +453,7 @@ impl Engine {
     pub async fn probe(&self, pipeline: &PipelineId) -> Result<String> {
         let spec = self.pipeline(pipeline)?;
         let connector: std::sync::Arc<dyn Connector> = self.connectors.open(&spec.source)?;
-        let ctx = self.source_context(&spec.secrets, Cancel::default())?;
+        let ctx = self.source_context(&spec.secrets, Cancel::default()).await?;
         connector.probe(&ctx).await.map_err(|e| ctx.secrets.redact_error(&e))
     }
 }

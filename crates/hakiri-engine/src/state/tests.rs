@@ -160,7 +160,8 @@ async fn a_step_whose_result_is_gone_fails_its_tables_and_the_next_run_reads_the
     for file in bench.engine.store.list("steps").await.unwrap() {
         bench.engine.store.delete(&file.path).await.unwrap();
     }
-    let AfterCommit::Begin { report } = bench.engine.commit(&CommitRequest { pipeline, run, epoch, deadline: None }).await.unwrap()
+    let AfterCommit::Begin { report } =
+        bench.engine.commit(&CommitRequest { pipeline, run, epoch, deadline: None }).await.unwrap()
     else {
         panic!()
     };

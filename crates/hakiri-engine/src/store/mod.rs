@@ -30,6 +30,7 @@ use hakiri_core::secret::Secret;
 use hakiri_core::time::Instant;
 use hakiri_core::{Error, Result};
 use object_store::ObjectStore;
+use object_store::aws::AwsCredentialProvider;
 
 pub use self::objects::Objects;
 
@@ -49,12 +50,14 @@ pub struct S3Settings {
     pub region: Option<String>,
     /// Whether `http://` endpoints are allowed.
     pub allow_http: bool,
-    /// The access key; without one, AWS' own sources (web identity, container, instance) are asked.
+    /// The access key.
     pub access_key_id: Option<String>,
     /// Its secret.
     pub secret_access_key: Option<Secret>,
     /// The token of temporary credentials.
     pub session_token: Option<Secret>,
+    /// Instead of a key: what gives one when it is asked, as roles do.
+    pub credentials: Option<AwsCredentialProvider>,
 }
 
 /// A file as a listing shows it.

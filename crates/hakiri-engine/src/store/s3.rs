@@ -39,6 +39,9 @@ pub(super) fn connect(settings: &S3Settings) -> Result<AmazonS3> {
     if let Some(token) = &settings.session_token {
         builder = builder.with_token(token.expose());
     }
+    if let Some(credentials) = &settings.credentials {
+        builder = builder.with_credentials(credentials.clone());
+    }
     builder.build().map_err(|_| {
         Error::new(Code::ManifestValue, format!("the bucket `{}` cannot be used with these settings", settings.bucket))
             .with_hint("check the bucket's name, the endpoint's URL and that both parts of the access key are set")

@@ -37,6 +37,7 @@ fn s3_settings() -> S3Settings {
         access_key_id: Some(variable("AWS_ACCESS_KEY_ID")),
         secret_access_key: Some(Secret::new(variable("AWS_SECRET_ACCESS_KEY"))),
         session_token: None,
+        credentials: None,
     }
 }
 

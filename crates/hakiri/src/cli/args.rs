@@ -57,6 +57,18 @@ pub struct RunArgs {
     /// The tick the run stands for [default: now]
     #[arg(long, value_name = "INSTANT")]
     pub tick: Option<String>,
+    /// Do what the schedules say is due, and wait for who is at it already, as a task of a cloud does
+    #[arg(long, conflicts_with_all = ["full", "tick"])]
+    pub due: bool,
+    /// When it was woken [default: now]; what is due after it is left for the next
+    #[arg(long, value_name = "INSTANT", requires = "due")]
+    pub wake: Option<String>,
+    /// Succeed once all that is due is committed and reported, also where tables failed: the catalog says which
+    #[arg(long, requires = "due")]
+    pub orchestrated: bool,
+    /// Where catalog and store are.
+    #[command(flatten)]
+    pub place: PlaceArgs,
     /// Rows in a batch from a source; no effect on what is stored
     #[arg(long, value_name = "ROWS", default_value_t = 8192, hide = true)]
     pub batch_rows: usize,
@@ -79,18 +91,26 @@ pub struct ServeArgs {
     pub lease: Duration,
 }
 
-/// `worker`.
-#[derive(Debug, Args)]
-pub struct WorkerArgs {
-    /// Where it listens; beyond this machine only with a token in HAKIRI_TOKEN
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8321")]
-    pub listen: SocketAddr,
+/// Where catalog and store of a deployment are, for its processes; the manifest says where they are on a laptop.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PlaceArgs {
     /// The catalog, instead of the manifest's
     #[arg(long, value_name = "URL")]
     pub catalog: Option<String>,
     /// The store, s3://bucket/prefix, instead of the manifest's; its endpoint is AWS_ENDPOINT_URL
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
+}
+
+/// `worker`.
+#[derive(Debug, Args)]
+pub struct WorkerArgs {
+    /// Where it listens; beyond this machine only with a token in HAKIRI_TOKEN
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8321")]
+    pub listen: SocketAddr,
+    /// Where catalog and store are.
+    #[command(flatten)]
+    pub place: PlaceArgs,
     /// How long what was started may go on after SIGTERM; then it is handed over
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = parse_span)]
     pub grace: Duration,
@@ -353,7 +373,7 @@ pub struct CompletionsArgs {
 }
 
 /// `20s`, `5m`: at least a second, at most a day.
-fn parse_span(text: &str) -> Result<Duration, String> {
+pub fn parse_span(text: &str) -> Result<Duration, String> {
     let millis = hakiri_core::schedule::parse_duration(text).map_err(|e| format!("{e}; {}", e.hint()))?;
     match u64::try_from(millis) {
         Ok(millis @ 1_000..=86_400_000) => Ok(Duration::from_millis(millis)),
@@ -362,7 +382,7 @@ fn parse_span(text: &str) -> Result<Duration, String> {
 }
 
 /// `512MiB`, `1GiB`, `64MB` or a number of bytes; at least 64 MiB.
-pub(super) fn parse_size(text: &str) -> Result<usize, String> {
+pub fn parse_size(text: &str) -> Result<usize, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number: usize = text[..digits].parse().map_err(|_| "write for example 512MiB".to_owned())?;
     let unit = match text[digits..].trim() {

@@ -86,7 +86,7 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &CheckArgs) -> Re
 
 /// Whether the source can be reached, and whether a plan can be made of it. What it says may repeat a secret (P8).
 async fn reach(world: &World, spec: &PipelineSpec) -> Result<String> {
-    let secrets = world.engine.secrets.secrets(&spec.secrets)?;
+    let secrets = world.engine.secrets.secrets(&spec.secrets).await?;
     match world.engine.probe(&spec.id).await {
         Ok(answer) => Ok(secrets.redact(&answer)),
         Err(e) => Err(secrets.redact_error(&e)),

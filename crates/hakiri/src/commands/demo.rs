@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use hakiri_core::catalog::RunReport;
 use hakiri_core::codes::Code;
+use hakiri_core::ops::Manual;
 use hakiri_core::source::Cancel;
 use hakiri_core::{Error, Result};
 use hakiri_engine::engine::Events;
@@ -153,7 +154,7 @@ impl Demo<'_> {
         let tick = world.now();
         let mut runs = Vec::new();
         for pipeline in world.pipelines(&[])? {
-            let reports = run_one(&world, &pipeline, tick, false).await?;
+            let reports = run_one(&world, &pipeline, tick, Some(Manual { tick: Some(tick), full: false })).await?;
             reports.iter().for_each(|report| summarise(self.printer, report));
             runs.extend(reports);
         }

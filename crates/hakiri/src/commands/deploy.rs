@@ -17,6 +17,7 @@ use crate::deploy::input::Input;
 use crate::deploy::lock::Lock;
 use crate::deploy::progress::Progress;
 use crate::deploy::resources::{self, Marked};
+use crate::deploy::runner::Without;
 use crate::deploy::steps::Here;
 use crate::deploy::{Target, find, folder, runner, shell, target};
 use crate::environment;
@@ -124,7 +125,7 @@ pub fn run(global: &GlobalArgs, printer: &Printer, args: &DeployArgs) -> Result<
                 .inspect_err(|_| tell(printer, &changes, true))?;
         }
         if let (true, Some(here)) = (args.apply, &here) {
-            runner::look(here)?;
+            runner::look(printer, here)?;
         }
         folder::write(dir, &files, &changes, &new)?;
     }
@@ -167,13 +168,19 @@ pub fn run(global: &GlobalArgs, printer: &Printer, args: &DeployArgs) -> Result<
             "notes": notes,
             "written": !args.plan,
             "deployed": applies,
-            "without_value": done.iter().flatten().map(|(name, _)| name).collect::<Vec<_>>(),
+            "without_value": done.iter().flatten().flat_map(|without| &without.names).collect::<Vec<_>>(),
             "next": next,
         }));
     }
-    for (name, command) in &done? {
-        printer.note(&format!("the secret {name} has no value here: unless it was given before, put one there with"));
-        printer.note(&format!("  (cd {shown} && npx {command})"));
+    for Without { names, there, by_hand } in &done? {
+        let (which, have) = if names.len() == 1 { ("secret", "has") } else { ("secrets", "have") };
+        let names = names.join(", ");
+        printer.note(&if *there {
+            format!("the {which} {names} {have} no value, here or there: set variables and run it again, or put it there with")
+        } else {
+            format!("the {which} {names} {have} no value here: unless it was given before, put one there with")
+        });
+        printer.note(&format!("  (cd {shown} && {by_hand})"));
     }
     if applies {
         printer.note(&format!("deployed; {shown}/README.md says how to look at it"));
@@ -195,7 +202,7 @@ pub fn run(global: &GlobalArgs, printer: &Printer, args: &DeployArgs) -> Result<
     Ok(if args.exit_code && differs { Exit::Failed } else { Exit::Done })
 }
 
-/// Puts the files into effect. Returns the secrets that have no value here and are needed, with the command for each.
+/// Puts the files into effect. Returns the secrets that have no value and are needed.
 fn apply(
     printer: &Printer,
     dir: &Path,
@@ -203,7 +210,7 @@ fn apply(
     progress: &mut Progress,
     lock: &Lock,
     again: &str,
-) -> Result<Vec<(String, String)>> {
+) -> Result<Vec<Without>> {
     // What was done for other files or by another binary is done again.
     let program = folder::program_mark(&environment::executable()?)?;
     progress.begin(&Hash::of_parts(&[&lock.to_bytes()?, program.as_bytes()]));

@@ -69,7 +69,7 @@ pub fn run(global: &GlobalArgs, printer: &Printer, args: &DestroyArgs) -> Result
                 .with_hint("run the commands above there, in this order"))
         }
         How::Here(here) if args.yes => {
-            runner::look(here)?;
+            runner::look(printer, here)?;
             progress.begin(&Hash::of_parts(&[&lock.to_bytes()?, again.as_bytes()]));
             runner::run(printer, &place.dir, here, &mut progress, &again)?;
             progress.end(&place.dir, removal.left.clone())?;

@@ -48,7 +48,7 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &DevArgs) -> Resu
         }
     }
     let generated = generated(printer, target, &place, args.dir.is_some(), &files, &work_dir)?;
-    let secrets = EnvironmentSecrets::new(&loaded.dir).secrets(&local.secrets)?;
+    let secrets = EnvironmentSecrets::new(&loaded.dir).secrets(&local.secrets).await?;
     let value = |name: &String| Some((name.clone(), secrets.get(name)?.expose().to_owned()));
     let options = dev::Options {
         generated,

@@ -13,17 +13,17 @@ use hakiri_engine::orchestrate::drive;
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 
-use super::{count, open_to_write};
+use super::{count, load};
 use crate::cli::{GlobalArgs, RunArgs};
 use crate::exit::Exit;
 use crate::lock::PipelineLock;
 use crate::logging;
 use crate::logging::events::{Fan, Recorder};
-use crate::notify::Notifier;
+use crate::notify::{self, Notifier};
 use crate::printer::Printer;
 use crate::progress::Bars;
 use crate::signals::{Signals, end_at_once};
-use crate::world::World;
+use crate::world::{Access, World};
 
 /// What `run --json` prints.
 #[derive(Debug, Serialize)]
@@ -44,29 +44,40 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &RunArgs) -> Resu
     let cancel = Cancel::default();
     stop_on_signal(cancel.clone(), printer.clone());
     let events: Arc<dyn Events> = Arc::new(Fan(vec![Arc::new(Bars::new(printer)), Arc::new(Recorder)]));
-    let mut world = match open_to_write(global, printer, events, cancel).await? {
-        Ok(world) => world,
+    let mut loaded = match load(global, printer)? {
+        Ok(loaded) => loaded,
         Err(exit) => return Ok(exit),
     };
-    logging::to_files(&world.state_dir, &world.engine.project, &*world.engine.secrets);
+    loaded.placed(&args.place);
+    let mut world = World::open(global, &loaded, Access::Write, events, cancel).await?;
+    logging::to_files(&world.state_dir, &world.engine.project, &*world.engine.secrets).await;
     world.engine.settings.batch_rows = args.batch_rows.max(1);
     let pipelines = world.pipelines(&args.pipelines)?;
     if pipelines.is_empty() {
         printer.note("the manifest has no pipeline yet; add a [[pipeline]] to hakiri.toml");
         return Ok(Exit::Done);
     }
-    for line in world.engine.apply_moves().await? {
-        printer.note(&line);
+    notify::start(&world.engine).await?;
+    // Of renames that another process still works on, `begin` waits for the end where it must.
+    if !args.due {
+        for line in world.engine.apply_moves().await? {
+            printer.note(&line);
+        }
     }
-    let tick = args.tick.as_deref().map(str::parse::<Instant>).transpose()?.unwrap_or_else(|| world.now());
+    let asked = args.tick.as_deref().or(args.wake.as_deref());
+    let tick = asked.map(str::parse::<Instant>).transpose()?.unwrap_or_else(|| world.now());
+    let manual = (!args.due).then_some(Manual { tick: Some(tick), full: args.full });
+    let exit_of = |status| if args.orchestrated { Exit::Done } else { Exit::of_run(status) };
     let mut exits = Vec::new();
     let mut output = Output { runs: Vec::new(), errors: Vec::new() };
     let tried = pipelines.clone();
     for pipeline in pipelines {
-        match run_one(&world, &pipeline, tick, args.full).await {
+        match run_one(&world, &pipeline, tick, manual.clone()).await {
             Ok(reports) => {
-                exits.extend(reports.iter().map(|r| Exit::of_run(r.status)));
-                if reports.is_empty() {
+                exits.extend(reports.iter().map(|r| exit_of(r.status)));
+                if reports.is_empty() && args.due {
+                    printer.note(&format!("{pipeline}: nothing is due"));
+                } else if reports.is_empty() {
                     printer.note(&format!("{pipeline}: the run of {tick} is committed already"));
                 }
                 reports.iter().for_each(|report| summarise(printer, report));
@@ -93,17 +104,20 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &RunArgs) -> Resu
     Ok(Exit::of_all(&exits))
 }
 
-/// Runs one pipeline to the end of what is due: its unfinished run, then the one for this tick.
+/// Runs one pipeline to the end of what is due: its unfinished run, then the one asked for, or what the schedule says.
 ///
 /// # Errors
 /// `HK0208` while another process runs it; whatever the operations fail with.
-pub async fn run_one(world: &World, pipeline: &PipelineId, tick: Instant, full: bool) -> Result<Vec<RunReport>> {
+pub async fn run_one(
+    world: &World,
+    pipeline: &PipelineId,
+    wake: Instant,
+    manual: Option<Manual>,
+) -> Result<Vec<RunReport>> {
     // Where processes of other machines work too, the lease alone decides.
     let sole = world.engine.settings.sole_worker;
     let _lock = sole.then(|| PipelineLock::take(&world.state_dir, pipeline)).transpose()?;
-    let request =
-        BeginRequest { pipeline: pipeline.clone(), wake: tick, manual: Some(Manual { tick: Some(tick), full }) };
-    drive(&world.engine, &request).await
+    drive(&world.engine, &BeginRequest { pipeline: pipeline.clone(), wake, manual }).await
 }
 
 /// The run's report for people.

@@ -30,7 +30,7 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &ServeArgs) -> Re
     let metrics = Arc::new(Metrics::new(environment::clock().now()));
     let events = Arc::new(Fan(vec![Arc::new(Recorder), metrics.clone()]));
     let mut world = World::open(global, &loaded, Access::Write, events, Cancel::default()).await?;
-    logging::to_files(&world.state_dir, &world.engine.project, &*world.engine.secrets);
+    logging::to_files(&world.state_dir, &world.engine.project, &*world.engine.secrets).await;
     world.engine.kept = Arc::new(Kept::at_most(KEPT_MANIFESTS));
     let settings = &mut world.engine.settings;
     settings.memory /= args.workers;

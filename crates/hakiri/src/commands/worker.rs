@@ -24,19 +24,11 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &WorkerArgs) -> R
         Ok(loaded) => loaded,
         Err(exit) => return Ok(exit),
     };
-    // Where catalog and store are is the deployment's to say; the manifest says where they are on a laptop.
-    let project = Arc::make_mut(&mut loaded.project);
-    if let Some(url) = &args.catalog {
-        (project.catalog.url, project.catalog.path) = (Some(url.clone()), None);
-    }
-    if let Some(store) = &args.store {
-        let context = &mut project.context;
-        (context.path, context.endpoint, context.region) = (Some(store.clone()), None, None);
-    }
+    loaded.placed(&args.place);
     let metrics = Arc::new(Metrics::new(environment::clock().now()));
     let events = Arc::new(Fan(vec![Arc::new(Recorder), metrics.clone()]));
     let mut world = World::open(global, &loaded, Access::Write, events, Cancel::default()).await?;
-    logging::to_files(&world.state_dir, &world.engine.project, &*world.engine.secrets);
+    logging::to_files(&world.state_dir, &world.engine.project, &*world.engine.secrets).await;
     let settings = &mut world.engine.settings;
     // It holds no pipeline's lock, whatever the catalog: who else may be at work only a lease can say.
     (settings.sole_worker, settings.worker) = (false, environment::worker_name()?);

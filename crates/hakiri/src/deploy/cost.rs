@@ -7,7 +7,7 @@ use hakiri_core::time::Tick;
 use serde::Serialize;
 
 /// The mean month in days.
-const MONTH_DAYS: f64 = 365.0 / 12.0;
+pub const MONTH_DAYS: f64 = 365.0 / 12.0;
 const DAY_MILLIS: i64 = 86_400_000;
 /// From when on ticks are counted: a first of January, so that the year after it has every month once.
 const FROM: i64 = 1_767_225_600_000;
@@ -53,10 +53,14 @@ pub struct Item {
 /// # Errors
 /// As [`PipelineSpec::schedule`].
 pub fn ticks_a_month(project: &Project) -> Result<f64> {
-    project.pipelines.iter().map(of_pipeline).sum()
+    project.pipelines.iter().map(ticks_of).sum()
 }
 
-fn of_pipeline(pipeline: &PipelineSpec) -> Result<f64> {
+/// How often a month a pipeline runs; never without a schedule.
+///
+/// # Errors
+/// As [`PipelineSpec::schedule`].
+pub fn ticks_of(pipeline: &PipelineSpec) -> Result<f64> {
     let Some(schedule) = pipeline.schedule()? else { return Ok(0.0) };
     let (mut at, mut ticks) = (Tick::from_millis(FROM), 0_u32);
     let end = FROM + 365 * DAY_MILLIS;

@@ -17,6 +17,8 @@ use super::lock::{LOCK, Lock};
 
 /// The name of a file on its way, before it takes its place.
 const ON_ITS_WAY: &str = ".hakiri-deploy.tmp";
+/// As much of two files is compared at once.
+const CHUNK: usize = 1 << 20;
 
 /// A file's bytes, if it is there.
 ///
@@ -105,19 +107,49 @@ pub fn put(dir: &Path, path: &str, bytes: &[u8]) -> Result<()> {
     replace(&dir.join(path), bytes, 0o644)
 }
 
-/// Copies a program into the folder.
+/// Copies a program into the folder, unless it is there already: a copy is a new file, and what packs the folder would
+/// take it for another one.
 ///
 /// # Errors
 /// `HK0005`.
 pub fn copy_program(from: &Path, dir: &Path, name: &str) -> Result<()> {
     let (full, way) = (dir.join(name), dir.join(ON_ITS_WAY));
+    if is_same(from, &full).map_err(|e| io(&full, &e))? {
+        return Ok(());
+    }
     // Beside its place and then into it: the place may be the very program that runs.
     let copy = || -> std::io::Result<()> {
+        std::fs::create_dir_all(full.parent().unwrap_or(dir))?;
         std::fs::copy(from, &way)?;
         std::fs::set_permissions(&way, std::fs::Permissions::from_mode(0o755))?;
         std::fs::rename(&way, &full)
     };
     copy().map_err(|e| io(&full, &e))
+}
+
+/// Whether both files have the same bytes, and the second may be run.
+fn is_same(a: &Path, b: &Path) -> std::io::Result<bool> {
+    let there = match std::fs::symlink_metadata(b) {
+        Ok(meta) => meta,
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(false),
+        Err(e) => return Err(e),
+    };
+    if !there.is_file() || there.permissions().mode() & 0o111 == 0 || there.len() != std::fs::metadata(a)?.len() {
+        return Ok(false);
+    }
+    let (mut a, mut b) = (std::fs::File::open(a)?, std::fs::File::open(b)?);
+    let (mut left, mut right) = (vec![0; CHUNK], vec![0; CHUNK]);
+    loop {
+        let read = a.read(&mut left)?;
+        let (Some(left), Some(right)) = (left.get(..read), right.get_mut(..read)) else { return Ok(false) };
+        b.read_exact(right)?;
+        if left != right {
+            return Ok(false);
+        }
+        if read == 0 {
+            return Ok(true);
+        }
+    }
 }
 
 /// What tells one build of a program from another without reading it.

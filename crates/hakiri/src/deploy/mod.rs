@@ -13,7 +13,8 @@
 //! resources   what is created in an account, and what of it is new
 //! cost        what that costs a month
 //! steps       what puts a target into effect or takes it away, as data
-//! runner      carries steps out; the only module here that starts programs
+//! runner      carries steps out
+//! process     starts a program and hears what it says; the only module here that does
 //! elf         whether a program runs where nothing but itself is
 //! progress    how far that has come
 //! private     addresses that only a private network has
@@ -41,6 +42,7 @@ pub mod input;
 pub mod lock;
 mod names;
 mod private;
+mod process;
 pub mod progress;
 mod refused;
 pub mod resources;

@@ -1,34 +1,42 @@
-//! Carries out [`Here`]: the one module that starts other programs.
+//! Carries out [`Here`].
 
-use std::collections::VecDeque;
-use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
 
 use hakiri_core::codes::Code;
 use hakiri_core::{Error, Result};
+use serde_json::{Map, Value};
 
 use super::elf;
 use super::folder;
+use super::process::{self, Call, Said};
 use super::progress::Progress;
-use super::steps::{Act, Here, Step};
+use super::steps::{Act, Document, Here, Run, State, Step, Verdict, line};
 use crate::environment;
 use crate::printer::Printer;
 
-/// How many of a failed command's last lines are a part of the error.
-const LAST_LINES: usize = 12;
-/// The shortest part of a secret's value that is hidden.
-const SHORTEST: usize = 4;
-/// Where packages put their programs, below the folder.
-const PACKAGES: &str = "node_modules/.bin";
+/// How often a state is asked for that something else is changing.
+const LOOKS: usize = 4;
+/// What the aws command line and others of its kind write for nothing.
+const NONE: &str = "None";
+
+/// Secrets that have no value and are needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Without {
+    /// Their names.
+    pub names: Vec<String>,
+    /// Whether it is known that they have none at the target either.
+    pub there: bool,
+    /// What a person types in the folder to give them one.
+    pub by_hand: String,
+}
 
 /// Looks at what the steps need before anything is started: the programs, this binary where it is to run somewhere else,
-/// and values that would have no effect.
+/// values that would have no effect, and what the steps ask for first.
 ///
 /// # Errors
 /// `HK1206` for the first that is missing or of no use.
-pub fn look(here: &Here) -> Result<()> {
+pub fn look(printer: &Printer, here: &Here) -> Result<()> {
     let path = environment::variable("PATH").unwrap_or_default();
     let is_there = |program: &str| path.split(':').any(|dir| !dir.is_empty() && Path::new(dir).join(program).is_file());
     if let Some(tool) = here.tools.iter().find(|tool| !is_there(tool.program)) {
@@ -54,37 +62,45 @@ pub fn look(here: &Here) -> Result<()> {
                     .with_hint(format!("set {name} to {shortest} random characters or more, or unset it")));
                 }
             }
-            Act::Write { .. } | Act::Run { .. } => {}
+            _ => {}
         }
+    }
+    for check in &here.checks {
+        let shown = line(&check.command);
+        let asked = Call { asks: true, is_quiet: true, ..Call::default() };
+        // The folder need not be there yet.
+        let said = process::call(printer, &environment::current_dir()?, &check.command, asked, &[]);
+        let (how, last) = match said {
+            Ok(said) if said.status.success() => continue,
+            Ok(said) => (format!("failed ({})", said.status), said.last),
+            Err(how) => (how, Vec::new()),
+        };
+        return Err(Error::new(Code::DeployTool, told(&format!("{}: `{shown}` {how}", check.what), &last))
+            .with_hint(format!("{}, and run the command again", check.remedy)));
     }
     Ok(())
 }
 
-/// Runs the steps that are not done, in the folder. Returns the secrets that have no value here and are needed, with
-/// the command that gives them one.
+/// Runs the steps that are not done, in the folder. Returns the secrets that have no value and are needed.
 ///
 /// # Errors
 /// `HK1207` for a command that fails, `HK0005`.
-pub fn run(
-    printer: &Printer,
-    dir: &Path,
-    here: &Here,
-    progress: &mut Progress,
-    again: &str,
-) -> Result<Vec<(String, String)>> {
+pub fn run(printer: &Printer, dir: &Path, here: &Here, progress: &mut Progress, again: &str) -> Result<Vec<Without>> {
     let mut without = Vec::new();
-    for (at, step) in here.steps.iter().enumerate() {
-        let number = format!("[{}/{}]", at + 1, here.steps.len());
+    let mut at = Runner { printer, dir, again, learned: BTreeMap::new() };
+    for (number, step) in here.steps.iter().enumerate() {
+        let number = format!("[{}/{}]", number + 1, here.steps.len());
         if progress.is_done(step) {
             printer.note(&format!("{number} {}: done before", step.title));
             continue;
         }
         let mut value = None;
-        if let Act::Secret { name, optional, .. } = &step.act {
+        if let Act::Secret { name, optional, by_hand, .. } = &step.act {
             value = environment::variable(name);
             if value.is_none() {
                 if !optional {
-                    without.push((name.clone(), step.shown()));
+                    let (names, by_hand) = (vec![name.clone()], by_hand.clone());
+                    without.push(Without { names, there: false, by_hand });
                 }
                 continue;
             }
@@ -93,136 +109,212 @@ pub fn run(
         match &step.act {
             Act::Binary(name) => folder::copy_program(&environment::executable()?, dir, name)?,
             Act::Write { path, text } => folder::put(dir, path, text.as_bytes())?,
-            Act::Run { command, fine } => command_of(printer, dir, step, command, fine, None, again)?,
-            Act::Secret { command, .. } => command_of(printer, dir, step, command, &[], value.as_deref(), again)?,
+            Act::Run(run) => drop(at.command(step, run, Call::default())?),
+            Act::Learn { name, run } => {
+                let value = at.learn(step, run)?;
+                at.learned.insert(name, value);
+            }
+            Act::Nothing { run, otherwise } => {
+                let said = at.command(step, run, Call { asks: true, ..Call::default() })?;
+                let some = said.map(|said| said.answer.trim().to_owned()).filter(|answer| !answer.is_empty());
+                if let Some(some) = some {
+                    let first: Vec<String> = some.lines().take(1).map(str::to_owned).collect();
+                    let message = told(&format!("`{}` has to be empty, and is not:", step.shown()), &first);
+                    return Err(Error::new(Code::DeployStep, message)
+                        .with_hint(format!("{}; then run `{again}` again", at.filled_text(otherwise))));
+                }
+            }
+            Act::Pipe { from, to } => at.pipe(step, from, to)?,
+            Act::Secret { command, .. } => {
+                let hidden: Vec<String> = value.iter().cloned().collect();
+                let call = Call { stdin: value.as_deref(), hidden: &hidden, ..Call::default() };
+                drop(at.command(step, &Run { command: command.clone(), ..Run::default() }, call)?);
+            }
+            Act::Secrets(document) => without.extend(at.secrets(step, document)?),
         }
         progress.did(dir, step)?;
     }
     Ok(without)
 }
 
-fn command_of(
-    printer: &Printer,
-    dir: &Path,
-    step: &Step,
-    words: &[String],
-    fine: &[&str],
-    stdin: Option<&str>,
-    again: &str,
-) -> Result<()> {
-    let failed = |how: String, said: &[String]| {
-        let mut message = format!("`{}` {how}", step.shown());
-        for line in said {
-            message.push_str("\n  | ");
-            message.push_str(line);
+/// What the steps of one attempt share.
+struct Runner<'r> {
+    printer: &'r Printer,
+    dir: &'r Path,
+    again: &'r str,
+    /// What `${NAME}` stands for.
+    learned: BTreeMap<&'static str, String>,
+}
+
+impl Runner<'_> {
+    /// Runs a command in the state that it needs; none where there was nothing to do.
+    fn command(&self, step: &Step, run: &Run, call: Call<'_>) -> Result<Option<Said>> {
+        let Some(words) = self.filled(&run.command) else {
+            self.printer.note("  there is nothing of it");
+            return Ok(None);
+        };
+        if let Some(state) = &run.state
+            && !self.is_ready(step, run, state)?
+        {
+            return Ok(None);
         }
-        Error::new(Code::DeployStep, message)
-            .with_hint(format!("correct it and run `{again}` again: it goes on with this step"))
-    };
-    let Some((program, args)) = words.split_first() else { return Ok(()) };
-    // The folder's own packages come first: their versions are pinned, and with them the Node that they need.
-    let path = environment::variable("PATH").unwrap_or_default();
-    let mut command = Command::new(program);
-    command
-        .args(args)
-        .current_dir(dir)
-        .env("PATH", format!("{}:{path}", dir.join(PACKAGES).display()))
-        .stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() })
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|e| failed(format!("cannot be started: {e}"), &[]))?;
-    if let (Some(value), Some(mut pipe)) = (stdin, child.stdin.take()) {
-        // A program that does not read it says so by how it ends.
-        let _ = pipe.write_all(value.as_bytes());
+        let mut listen: Vec<&'static str> = run.fine.to_vec();
+        listen.extend(run.remedies.iter().flat_map(|remedy| remedy.said));
+        let said = process::call(self.printer, self.dir, &words, call, &listen)
+            .map_err(|how| self.failed(step, &how, &[], None))?;
+        if said.status.success() || said.has(run.fine) {
+            return Ok(Some(said));
+        }
+        let mut last = said.last.clone();
+        last.extend(self.explained(&run.explain));
+        // What the thing is like now says more than what the command has said.
+        let refused = run.state.as_ref().and_then(|state| match self.verdict(run, state) {
+            Ok(Verdict::Refuse(hint)) => Some(hint),
+            _ => None,
+        });
+        let known = || run.remedies.iter().find(|r| said.has(r.said)).map(|r| r.hint.clone());
+        let hint = refused.or_else(known);
+        Err(self.failed(step, &format!("failed ({}); its last lines:", said.status), &last, hint.as_deref()))
     }
-    let (sender, lines) = mpsc::channel::<String>();
-    let streams: [Option<Box<dyn Read + Send>>; 2] =
-        [child.stdout.take().map(|s| Box::new(s) as _), child.stderr.take().map(|s| Box::new(s) as _)];
-    for stream in streams.into_iter().flatten() {
-        let sender = sender.clone();
-        std::thread::spawn(move || {
-            let mut reader = BufReader::new(stream);
-            let mut line = Vec::new();
-            while reader.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
-                let text = plain(&String::from_utf8_lossy(&line));
-                line.clear();
-                if sender.send(text).is_err() {
-                    break;
+
+    /// Whether the command is to be run, after what is under way.
+    fn is_ready(&self, step: &Step, run: &Run, state: &State) -> Result<bool> {
+        for _ in 0..LOOKS {
+            match self
+                .verdict(run, state)
+                .map_err(|(how, last, hint)| self.failed(step, &how, &last, hint.as_deref()))?
+            {
+                Verdict::Go => return Ok(true),
+                Verdict::Skip => {
+                    self.printer.note("  there is nothing to do");
+                    return Ok(false);
+                }
+                Verdict::Wait(wait) => {
+                    self.printer.note(&format!("  something is under way; until it has ended: {}", line(&wait)));
+                    // How it ended is what the state says next.
+                    let _ = process::call(self.printer, self.dir, &wait, Call::default(), &[]);
+                }
+                Verdict::Refuse(hint) => {
+                    return Err(self.failed(step, "cannot be run as things are", &[], Some(&hint)));
                 }
             }
-        });
-    }
-    drop(sender);
-    let (mut last, mut is_fine) = (VecDeque::new(), false);
-    for line in lines {
-        // Whatever a program repeats of what it was given, a secret is not in what Hakiri prints (P8).
-        let line = stdin.map_or_else(|| line.clone(), |value| masked(&line, value));
-        is_fine |= fine.iter().any(|text| line.contains(text));
-        printer.note(&format!("  | {line}"));
-        if !line.trim().is_empty() {
-            last.push_back(line);
         }
-        if last.len() > LAST_LINES {
-            last.pop_front();
+        Err(self.failed(step, "cannot be run: something else is under way, again and again", &[], None))
+    }
+
+    #[expect(clippy::type_complexity, reason = "the parts of one failure, put together by the caller alone")]
+    fn verdict(&self, run: &Run, state: &State) -> std::result::Result<Verdict, (String, Vec<String>, Option<String>)> {
+        let shown = line(&state.command);
+        let mut listen: Vec<&'static str> = state.absent.to_vec();
+        listen.extend(run.remedies.iter().flat_map(|remedy| remedy.said));
+        let asked = Call { asks: true, is_quiet: true, ..Call::default() };
+        let said = process::call(self.printer, self.dir, &state.command, asked, &listen)
+            .map_err(|how| (format!("was not run, since `{shown}` {how}"), Vec::new(), None))?;
+        if said.status.success() {
+            let answer = said.answer.trim();
+            return Ok(state.states.iter().find(|(name, _)| *name == answer).map_or(Verdict::Go, |(_, v)| v.clone()));
         }
+        if said.has(state.absent) {
+            return Ok(state.if_absent.clone());
+        }
+        let how = format!("was not run, since `{shown}` failed ({}); its last lines:", said.status);
+        let hint = run.remedies.iter().find(|r| said.has(r.said)).map(|r| r.hint.clone());
+        Err((how, said.last, hint))
     }
-    let status = child.wait().map_err(|e| failed(format!("was lost: {e}"), &[]))?;
-    if status.success() || is_fine {
-        return Ok(());
+
+    /// What another command says of a failure, line by line; none where that fails as well.
+    fn explained(&self, command: &[String]) -> Vec<String> {
+        let Some(words) = self.filled(command).filter(|words| !words.is_empty()) else { return Vec::new() };
+        let asked = Call { asks: true, is_quiet: true, ..Call::default() };
+        let said = process::call(self.printer, self.dir, &words, asked, &[]);
+        let answer = said.map(|said| said.answer).unwrap_or_default();
+        let lines =
+            answer.lines().map(|line| line.chars().filter(|c| *c == '\t' || !c.is_control()).collect::<String>());
+        lines.filter(|line| !line.trim().is_empty()).take(LOOKS * 2).collect()
     }
-    let last: Vec<String> = last.into();
-    Err(failed(format!("failed ({status}); its last lines:"), &last))
-}
 
-/// A line without a secret's value, or any line of it: output comes by the line, and a value may have several, such as a
-/// key in PEM. What is shorter than four characters is in too many words to be hidden, and gives away nothing.
-fn masked(line: &str, value: &str) -> String {
-    let mut parts: Vec<&str> = value.lines().map(str::trim).filter(|part| part.chars().count() >= SHORTEST).collect();
-    // The longest first: one may be a part of another, of which the rest would stay.
-    parts.sort_by_key(|part| std::cmp::Reverse(part.len()));
-    parts.into_iter().fold(line.to_owned(), |line, part| line.replace(part, "***"))
-}
-
-/// A line without colours and other signs to a terminal: they would stand between the words that are looked for, and a
-/// log is no place for them.
-fn plain(line: &str) -> String {
-    let mut out = String::with_capacity(line.len());
-    let mut chars = line.trim_end().chars();
-    while let Some(c) = chars.next() {
-        match c {
-            // ESC [ … up to a letter.
-            '\u{1b}' if chars.as_str().starts_with('[') => {
-                chars.next();
-                let _ = chars.find(|c| ('@'..='~').contains(c));
-            }
-            '\t' => out.push(c),
-            c if c.is_control() => {}
-            c => out.push(c),
+    /// What a command answers; nothing only where that is fine.
+    fn learn(&self, step: &Step, run: &Run) -> Result<String> {
+        let said = self.command(step, run, Call { asks: true, ..Call::default() })?;
+        let answer = said.map(|said| said.answer).unwrap_or_default();
+        match answer.trim() {
+            "" | NONE if run.fine.is_empty() => Err(self.failed(step, "answers nothing", &[], None)),
+            "" | NONE => Ok(String::new()),
+            value => Ok(value.to_owned()),
         }
     }
-    out
+
+    fn pipe(&self, step: &Step, from: &[String], to: &Run) -> Result<()> {
+        let Some(words) = self.filled(from) else {
+            self.printer.note("  there is nothing of it");
+            return Ok(());
+        };
+        let source = Run { command: words, remedies: to.remedies.clone(), ..Run::default() };
+        let said = self.command(step, &source, Call { asks: true, ..Call::default() })?;
+        let value = said.map(|said| said.answer).unwrap_or_default();
+        let hidden = [value.clone()];
+        let call = Call { stdin: Some(&value), hidden: &hidden, ..Call::default() };
+        self.command(step, to, call).map(drop)
+    }
+
+    /// Brings the values of the variables into the document. Returns what has no value in either.
+    fn secrets(&self, step: &Step, document: &Document) -> Result<Option<Without>> {
+        let read = Run {
+            command: document.read.clone(),
+            fine: document.none,
+            remedies: document.remedies.clone(),
+            ..Run::default()
+        };
+        let said = self.command(step, &read, Call { asks: true, ..Call::default() })?;
+        let there = said.map(|said| said.answer).unwrap_or_default();
+        let there = if there.trim().is_empty() { "{}" } else { there.trim() };
+        // Not the parser's words: they may repeat what stands there.
+        let old: Map<String, Value> = serde_json::from_str(there).map_err(|_| {
+            let hint = format!("look at it, and put an object such as secrets.example.json there: {}", step.shown());
+            self.failed(step, "was not run, since what is there is not a JSON object of texts", &[], Some(&hint))
+        })?;
+        let given = document.names.iter().filter_map(|(name, _)| Some((name.clone(), environment::variable(name)?)));
+        let mut new = old.clone();
+        new.extend(given.map(|(name, value)| (name, Value::String(value))));
+        if new == old {
+            self.printer.note("  nothing here that is not there");
+        } else {
+            let hidden: Vec<String> = new.values().filter_map(|v| v.as_str().map(str::to_owned)).collect();
+            let text = Value::Object(new.clone()).to_string();
+            let call = Call { stdin: Some(&text), hidden: &hidden, ..Call::default() };
+            let write = Run { command: document.write.clone(), remedies: document.remedies.clone(), ..Run::default() };
+            self.command(step, &write, call)?;
+        }
+        let has = |name: &str| new.get(name).and_then(Value::as_str).is_some_and(|value| !value.is_empty());
+        let names: Vec<String> =
+            document.names.iter().filter(|(name, optional)| !optional && !has(name)).map(|(n, _)| n.clone()).collect();
+        let by_hand = self.filled_text(&step.shown());
+        Ok((!names.is_empty()).then_some(Without { names, there: true, by_hand }))
+    }
+
+    /// The words with what was learned; none where one of them is of something that is not there.
+    fn filled(&self, words: &[String]) -> Option<Vec<String>> {
+        let names = |word: &str, name: &str| word.contains(&format!("${{{name}}}"));
+        let nothing = |word: &String| self.learned.iter().any(|(name, value)| value.is_empty() && names(word, name));
+        (!words.iter().any(nothing)).then(|| words.iter().map(|word| self.filled_text(word)).collect())
+    }
+
+    fn filled_text(&self, text: &str) -> String {
+        let fill = |text: String, (name, value): (&&str, &String)| text.replace(&format!("${{{name}}}"), value);
+        self.learned.iter().fold(text.to_owned(), fill)
+    }
+
+    fn failed(&self, step: &Step, how: &str, last: &[String], hint: Option<&str>) -> Error {
+        let message = told(&format!("`{}` {how}", step.shown()), last);
+        let again = self.again;
+        Error::new(Code::DeployStep, message).with_hint(match hint {
+            Some(hint) => format!("{}; then run `{again}` again", self.filled_text(hint)),
+            None => format!("correct it and run `{again}` again: it goes on with this step"),
+        })
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_is_words_alone() {
-        assert_eq!(
-            plain("\u{1b}[31m\u{2718} \u{1b}[41;31m[\u{1b}[0mERROR]\u{1b}[0m no\tway\r\n"),
-            "\u{2718} [ERROR] no\tway"
-        );
-        assert_eq!(plain("a\u{7}b\u{1b}"), "ab");
-    }
-
-    #[test]
-    fn each_line_of_a_secret_is_hidden() {
-        let value = "-----BEGIN KEY-----\r\n  canary-one\ncanary-one-and-two\nab\n\n";
-        assert_eq!(masked("given   canary-one", value), "given   ***");
-        assert_eq!(masked("x canary-one-and-two, canary-one", value), "x ***, ***");
-        assert_eq!(masked("-----BEGIN KEY-----", value), "***");
-        assert_eq!(masked("about ab", value), "about ab");
-        assert_eq!(masked("nothing", ""), "nothing");
-    }
+/// A message with the lines of a program below it.
+fn told(message: &str, lines: &[String]) -> String {
+    lines.iter().fold(message.to_owned(), |message, line| format!("{message}\n  | {line}"))
 }

@@ -92,14 +92,19 @@ pub fn init(settings: Settings) -> Result<()> {
 
 /// Also writes to the project's log from now on, and keeps its secrets out of every line. A log that cannot be written is
 /// no reason not to work.
-pub fn to_files(state_dir: &Path, project: &Project, secrets: &dyn SecretSource) {
+pub async fn to_files(state_dir: &Path, project: &Project, secrets: &dyn SecretSource) {
+    keep_secrets(project, secrets).await;
+    let _ = FILES.set(Mutex::new(Writer::new(&state_dir.join(files::FOLDER))));
+}
+
+/// Keeps the values of a project's secrets, as they are now, out of every line from now on.
+pub async fn keep_secrets(project: &Project, secrets: &dyn SecretSource) {
     let of_project = [project.catalog_secrets(), project.notify_secrets()];
     for names in project.pipelines.iter().map(|p| &p.secrets).chain(&of_project) {
-        if let Ok(secrets) = secrets.secrets(names) {
+        if let Ok(secrets) = secrets.secrets(names).await {
             keep_secret(secrets);
         }
     }
-    let _ = FILES.set(Mutex::new(Writer::new(&state_dir.join(files::FOLDER))));
 }
 
 /// Keeps these values out of every line from now on.

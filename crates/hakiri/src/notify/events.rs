@@ -36,21 +36,7 @@ pub struct Subject<'a> {
 
 impl Subject<'_> {
     fn event(&self, kind: NotifyEvent, about: &str, at: Instant, data: Value) -> Event {
-        let name = kind_name(kind);
-        let env = self.project.env.as_deref().unwrap_or_default();
-        let parts = [self.project.name.as_str(), env, self.pipeline.as_str(), name, about];
-        let hash = Hash::of_parts(&parts.map(str::as_bytes));
-        let id = format!("evt_{}", hash.as_str().get(..32).unwrap_or_default());
-        let body = json!({
-            "id": id,
-            "type": name,
-            "timestamp": at,
-            "project": self.project.name,
-            "env": self.project.env,
-            "pipeline": self.pipeline,
-            "data": data,
-        });
-        Event { id, kind, body }
+        event(self.project, Some(self.pipeline), kind, about, at, data)
     }
 
     /// Events of runs, which come oldest first. `whole` says that there is none before the first of them; else the first
@@ -114,6 +100,36 @@ impl Subject<'_> {
     }
 }
 
+/// The event of a platform's alarm; `about` is the same whenever the same change of it is reported.
+pub fn of_alarm(project: &Project, about: &str, at: Instant, data: Value) -> Event {
+    event(project, None, NotifyEvent::Alarm, about, at, data)
+}
+
+fn event(
+    project: &Project,
+    pipeline: Option<&PipelineId>,
+    kind: NotifyEvent,
+    about: &str,
+    at: Instant,
+    data: Value,
+) -> Event {
+    let name = kind_name(kind);
+    let env = project.env.as_deref().unwrap_or_default();
+    let parts = [project.name.as_str(), env, pipeline.map_or("", PipelineId::as_str), name, about];
+    let hash = Hash::of_parts(&parts.map(str::as_bytes));
+    let id = format!("evt_{}", hash.as_str().get(..32).unwrap_or_default());
+    let body = json!({
+        "id": id,
+        "type": name,
+        "timestamp": at,
+        "project": project.name,
+        "env": project.env,
+        "pipeline": pipeline,
+        "data": data,
+    });
+    Event { id, kind, body }
+}
+
 fn unplanned(tick: Instant) -> String {
     format!("plan@{tick}")
 }
@@ -125,6 +141,7 @@ pub fn kind_name(kind: NotifyEvent) -> &'static str {
         NotifyEvent::Recovered => "recovered",
         NotifyEvent::SchemaChanged => "schema_changed",
         NotifyEvent::Late => "late",
+        NotifyEvent::Alarm => "alarm",
     }
 }
 

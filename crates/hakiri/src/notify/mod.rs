@@ -18,10 +18,11 @@ use hakiri_core::codes::Code;
 use hakiri_core::id::PipelineId;
 use hakiri_core::schedule::parse_duration;
 use hakiri_core::secret::Secrets;
-use hakiri_core::spec::{NOTIFY_SECRET_DEFAULT, NotifySpec};
-use hakiri_core::time::Instant;
+use hakiri_core::spec::{NOTIFY_SECRET_DEFAULT, NotifyEvent, NotifySpec, Project};
+use hakiri_core::time::{Clock, Instant};
 use hakiri_core::{Error, Result};
 use hakiri_engine::Engine;
+use hakiri_engine::engine::SecretSource;
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -57,7 +58,7 @@ struct Attempt {
 #[derive(Debug)]
 pub struct Notifier {
     live: Arc<Live>,
-    poster: Option<(bool, Poster)>,
+    sender: Sender,
     attempts: BTreeMap<String, Attempt>,
     /// Pipelines that could not be planned, of which people were told, and for which tick.
     troubled: BTreeMap<PipelineId, Instant>,
@@ -68,7 +69,13 @@ pub struct Notifier {
 impl Notifier {
     /// For a serving process.
     pub fn new(live: Arc<Live>) -> Self {
-        Self { live, poster: None, attempts: BTreeMap::new(), troubled: BTreeMap::new(), pending: Vec::new() }
+        Self {
+            live,
+            sender: Sender::default(),
+            attempts: BTreeMap::new(),
+            troubled: BTreeMap::new(),
+            pending: Vec::new(),
+        }
     }
 
     /// For a process that ends by itself, such as `hakiri run`: looks, and tries what was not taken a few times more. What
@@ -131,8 +138,7 @@ impl Notifier {
         self.heed_trouble(subject, overdue.since, now);
         events.extend(self.end_of_trouble(engine, subject, &reports).await?);
         events.extend(self.pending.iter().filter(|(of, _)| of == pipeline).map(|(_, event)| event.clone()));
-        let wanted = |event: &Event| notify.events.as_ref().is_none_or(|kinds| kinds.contains(&event.kind));
-        for event in events.into_iter().filter(wanted) {
+        for event in events.into_iter().filter(|event| wants(notify, event.kind)) {
             // What happened before anybody was to be told is not told now.
             let at = event.body["timestamp"].as_str().and_then(|t| t.parse::<Instant>().ok());
             if at.is_some_and(|at| at >= since) {
@@ -186,13 +192,12 @@ impl Notifier {
             self.done(event);
             return Ok(());
         }
-        let secrets = engine.secrets.secrets(&engine.project.notify_secrets())?;
+        let secrets = engine.secrets.secrets(&engine.project.notify_secrets()).await?;
         let times = self.attempts.get(&event.id).map_or(0, |a| a.times) + 1;
-        match self.send(notify, event, &secrets, now).await {
+        match self.sender.send(notify, event, &secrets, now).await {
             Ok(()) => tracing::info!(event = %event.id, kind = kind_name(event.kind), "told the webhook"),
             Err(e) if times < MAX_ATTEMPTS => {
-                let pause = (FIRST_PAUSE_MS << (times - 1).min(20)).min(MAX_PAUSE_MS);
-                self.attempts.insert(event.id.clone(), Attempt { times, next: now.plus_millis(pause) });
+                self.attempts.insert(event.id.clone(), Attempt { times, next: now.plus_millis(pause_after(times)) });
                 tracing::warn!(event = %event.id, code = %e.code(), times, "the webhook was not reached: {e}");
                 return Ok(());
             }
@@ -211,7 +216,49 @@ impl Notifier {
         self.attempts.remove(&event.id);
         self.pending.retain(|(_, e)| e.id != event.id);
     }
+}
 
+/// Tells of what no catalog knows, such as the platform's own alarms. Tried a few times; whoever reported it may report it
+/// again, with the same id.
+///
+/// # Errors
+/// Why it was not taken the last time.
+pub async fn tell(project: &Project, secrets: &dyn SecretSource, clock: &dyn Clock, event: &Event) -> Result<()> {
+    let Some(notify) = project.notify.as_ref().filter(|n| wants(n, event.kind)) else { return Ok(()) };
+    let secrets = secrets.secrets(&project.notify_secrets()).await?;
+    let (mut sender, mut times) = (Sender::default(), 1);
+    loop {
+        match sender.send(notify, event, &secrets, clock.now()).await {
+            Ok(()) => {
+                tracing::info!(event = %event.id, kind = kind_name(event.kind), "told the webhook");
+                return Ok(());
+            }
+            Err(e) if times < HASTY_ATTEMPTS => {
+                tracing::warn!(event = %event.id, code = %e.code(), times, "the webhook was not reached: {e}");
+                tokio::time::sleep(clock.sleep_for(pause_after(times).unsigned_abs())).await;
+                times += 1;
+            }
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+fn wants(notify: &NotifySpec, kind: NotifyEvent) -> bool {
+    notify.events.as_ref().is_none_or(|kinds| kinds.contains(&kind))
+}
+
+/// The pause after so many attempts, in milliseconds.
+fn pause_after(times: u32) -> i64 {
+    (FIRST_PAUSE_MS << (times - 1).min(20)).min(MAX_PAUSE_MS)
+}
+
+/// Sends events; keeps its client.
+#[derive(Debug, Default)]
+struct Sender {
+    poster: Option<(bool, Poster)>,
+}
+
+impl Sender {
     async fn send(&mut self, notify: &NotifySpec, event: &Event, secrets: &Secrets, now: Instant) -> Result<()> {
         let url = secrets.resolve_text(&notify.webhook)?;
         let key = match &notify.secret {
@@ -230,6 +277,18 @@ impl Notifier {
             200..300 => Ok(()),
             status => Err(Error::new(Code::HttpStatus, format!("the webhook answered with status {status}"))),
         }
+    }
+}
+
+/// From now on people are told, if there is anybody to tell: what a process does before its first run, so that a failure
+/// of that one is not taken for one of before.
+///
+/// # Errors
+/// Any catalog error.
+pub async fn start(engine: &Engine) -> Result<()> {
+    match &engine.project.notify {
+        Some(_) => since(engine).await.map(drop),
+        None => Ok(()),
     }
 }
 

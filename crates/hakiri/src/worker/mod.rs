@@ -4,12 +4,14 @@
 //! ```text
 //! routes       POST /v1/{begin,step,commit} and what errors are on the wire, beside health and metrics
 //! operations   one task per operation, shared by everybody who asks for the same
+//! aftermath    what follows an operation, here and on Lambda
 //! ```
 //!
 //! An answer comes within seconds, however long the work: a step that is not finished by then is answered with `again`,
 //! and the next request for it joins the work under way. So a connection that is lost costs nothing, no request is open
 //! longer than some proxy allows, and whoever asks twice does not make it happen twice.
 
+pub mod aftermath;
 mod operations;
 mod routes;
 
@@ -22,6 +24,7 @@ use hakiri_core::secret::Secret;
 use tokio::sync::Notify;
 
 use self::operations::Operations;
+use crate::notify;
 use crate::printer::Printer;
 use crate::serve::http::metrics::Metrics;
 use crate::serve::http::{HttpState, guarded, listen, page_routes};
@@ -54,6 +57,7 @@ const LAST_MOMENT: Duration = Duration::from_secs(5);
 pub async fn work(printer: &Printer, world: World, options: Options) -> Result<()> {
     let signals = Signals::new()?;
     let (listener, listening) = listen::bind(options.listen, options.token.as_ref()).await?;
+    notify::start(&world.engine).await?;
     let live = Arc::new(Live::new(world.engine));
     let operations = Arc::new(Operations::new(live.clone()));
     let state = Arc::new(HttpState::new(live.clone(), options.metrics, options.token, listening));

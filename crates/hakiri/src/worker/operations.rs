@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hakiri_core::codes::Code;
-use hakiri_core::error::Kind;
 use hakiri_core::id::PipelineId;
 use hakiri_core::ops::{AfterBegin, AfterCommit, AfterStep, BeginRequest, CommitRequest, StepRequest};
 use hakiri_core::{Error, Result};
@@ -17,9 +16,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::logging;
-use crate::notify::Notifier;
-use crate::serve::live::{Live, Trouble};
+use super::aftermath::{Aftermath, Op};
+use crate::serve::live::Live;
 
 /// How long a request waits for its operation, below what the guard allows a request.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,8 +31,7 @@ pub struct Operations {
     live: Arc<Live>,
     /// Those under way, for whoever asks for the same.
     running: Mutex<BTreeMap<String, watch::Receiver<Outcome>>>,
-    /// One at a time tells the webhook, so that each sees what the one before was rid of.
-    telling: tokio::sync::Mutex<()>,
+    aftermath: Aftermath,
     /// How many tasks there are: an operation that has ended may still have to be told of.
     tasks: watch::Sender<usize>,
 }
@@ -42,7 +39,8 @@ pub struct Operations {
 impl Operations {
     /// Of a process that starts now.
     pub fn new(live: Arc<Live>) -> Self {
-        Self { live, running: Mutex::default(), telling: tokio::sync::Mutex::default(), tasks: watch::Sender::new(0) }
+        let aftermath = Aftermath::new(live.clone());
+        Self { live, running: Mutex::default(), aftermath, tasks: watch::Sender::new(0) }
     }
 
     /// `begin`; `wait` while it is still at it.
@@ -56,7 +54,7 @@ impl Operations {
         };
         let pipeline = request.pipeline.clone();
         let work = move |engine: Engine| async move { engine.begin(&request).await };
-        Ok(self.once(&key, &pipeline, work).await?.unwrap_or(AfterBegin::Wait { seconds: 1 }))
+        Ok(self.once(Op::Begin, &key, &pipeline, work).await?.unwrap_or(AfterBegin::Wait { seconds: 1 }))
     }
 
     /// `step`; `again` while it is still at it.
@@ -67,7 +65,7 @@ impl Operations {
         let key = format!("step {} {} {}", request.run, request.epoch, request.step);
         let pipeline = request.pipeline.clone();
         let work = move |engine: Engine| async move { engine.step(&request).await };
-        Ok(self.once(&key, &pipeline, work).await?.unwrap_or(AfterStep::Again))
+        Ok(self.once(Op::Step, &key, &pipeline, work).await?.unwrap_or(AfterStep::Again))
     }
 
     /// `commit`; `wait` while it is still at it.
@@ -78,7 +76,7 @@ impl Operations {
         let key = format!("commit {} {}", request.run, request.epoch);
         let pipeline = request.pipeline.clone();
         let work = move |engine: Engine| async move { engine.commit(&request).await };
-        Ok(self.once(&key, &pipeline, work).await?.unwrap_or(AfterCommit::Wait { seconds: 1 }))
+        Ok(self.once(Op::Commit, &key, &pipeline, work).await?.unwrap_or(AfterCommit::Wait { seconds: 1 }))
     }
 
     /// Until nothing is under way, and all of it was told of.
@@ -89,6 +87,7 @@ impl Operations {
     /// Starts an operation unless it is under way, and waits for its answer; none when that takes too long.
     async fn once<T, F>(
         self: &Arc<Self>,
+        op: Op,
         what: &str,
         pipeline: &PipelineId,
         work: impl FnOnce(Engine) -> F,
@@ -108,7 +107,7 @@ impl Operations {
                 None => {
                     let (sender, receiver) = watch::channel(None);
                     running.insert(key.clone(), receiver.clone());
-                    self.start(key, pipeline.clone(), sender, work((*self.live.engine()).clone()));
+                    self.start(op, key, pipeline.clone(), sender, work((*self.live.engine()).clone()));
                     receiver
                 }
             }
@@ -127,6 +126,7 @@ impl Operations {
     /// Runs an operation to its end, whoever waits for it.
     fn start<T: Serialize>(
         self: &Arc<Self>,
+        op: Op,
         key: String,
         pipeline: PipelineId,
         sender: watch::Sender<Outcome>,
@@ -141,34 +141,14 @@ impl Operations {
             let outcome = work.await.and_then(|answer| {
                 serde_json::to_value(answer).map_err(|e| Error::new(Code::Internal, format!("an answer: {e}")))
             });
-            operations.heed(&key, &pipeline, &outcome);
-            let told = outcome.is_err() || key.contains(" commit ");
+            let telling = operations.aftermath.heed(op, &pipeline, outcome.as_ref().err());
             sender.send_replace(Some(outcome));
             drop(under_way);
             // Who waits has the answer, and who asks again is not kept by a slow webhook; the process does not end before.
-            if told {
-                let _turn = operations.telling.lock().await;
-                Notifier::of_process(operations.live.clone(), std::slice::from_ref(&pipeline)).await;
+            if telling {
+                operations.aftermath.tell(&pipeline).await;
             }
         });
-    }
-
-    /// What an outcome tells of its pipeline: a run that cannot be planned is in no report, and the webhook hears of it.
-    fn heed(&self, key: &str, pipeline: &PipelineId, outcome: &Result<Value>) {
-        match outcome {
-            Ok(_) if key.contains(" begin ") => self.live.note(pipeline, |p| p.trouble = None),
-            // Another worker has the run, or this one is ending: nothing is wrong.
-            Err(e) if e.code() == Code::CatalogFenced || e.kind() == Kind::Interrupted => {}
-            Err(e) => {
-                logging::events::failed(pipeline, e);
-                let now = self.live.engine().clock.now();
-                self.live.note(pipeline, |p| {
-                    let (since, times) = p.trouble.as_ref().map_or((now, 0), |t| (t.since, t.times));
-                    p.trouble = Some(Trouble { failure: e.to_failure(), since, times: times + 1 });
-                });
-            }
-            Ok(_) => {}
-        }
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, watch::Receiver<Outcome>>> {

@@ -13,9 +13,10 @@ use hakiri_core::time::Clock;
 use hakiri_core::{Error, Result};
 use hakiri_engine::engine::SecretSource;
 use hakiri_engine::store::Store;
+use hakiri_postgres::Address;
 
 use super::{Access, make_dir};
-use crate::environment;
+use crate::{aws, environment};
 use hakiri_core::secret::Secret;
 
 /// Where a project's catalog is.
@@ -23,7 +24,7 @@ use hakiri_core::secret::Secret;
 pub(super) enum Place {
     /// SQLite, for the processes of one machine.
     File(PathBuf),
-    /// PostgreSQL, or the door of a deployment, for several machines: the URL with its `${NAME}`.
+    /// For several machines: the URL with its `${NAME}`.
     Shared(String),
 }
 
@@ -73,15 +74,17 @@ pub(super) async fn open(
             Ok((open_file(path, access, fresh, clock)?, fresh))
         }
         Place::Shared(url) => {
-            let secrets = secrets.secrets(&project.catalog_secrets())?;
+            let secrets = secrets.secrets(&project.catalog_secrets()).await?;
             let url = secrets.resolve_text(url)?;
             let schema = match &project.env {
                 Some(env) => format!("{}-{env}", project.name),
                 None => project.name.to_string(),
             };
-            let opened = match url.split_once("://") {
-                Some(("http" | "https", _)) => open_door(&url, access, clock).await,
-                _ => open_database(&url, &schema, access, clock).await,
+            let opened = match Remote::of(&url, &schema).await {
+                Ok(Remote::Door(url)) => open_door(url, access, clock).await,
+                Ok(Remote::Database(address)) => open_database(address, &schema, access, clock).await,
+                Ok(Remote::Table(settings)) => open_table(settings, access, clock).await,
+                Err(e) => Err(e),
             };
             opened.map_err(|e| secrets.redact_error(&e).at("[catalog] url"))
         }
@@ -109,14 +112,45 @@ fn open_file(path: &Path, access: Access, fresh: bool, clock: &Arc<dyn Clock>) -
     })
 }
 
+/// What a shared catalog's URL leads to. This is the one place that tells the forms apart.
+enum Remote<'a> {
+    /// The catalog of a deployment, over HTTP.
+    Door(&'a str),
+    /// PostgreSQL.
+    Database(Address),
+    /// A table of a cloud.
+    Table(aws::Table),
+}
+
+impl<'a> Remote<'a> {
+    async fn of(url: &'a str, project: &str) -> Result<Self> {
+        if url.starts_with("https://") || url.starts_with("http://") {
+            return Ok(Self::Door(url));
+        }
+        if let Some(table) = aws::table(url, project)? {
+            return Ok(Self::Table(table));
+        }
+        Ok(Self::Database(match aws::database(url).await? {
+            Some(address) => address,
+            None => Address::parse(url)?,
+        }))
+    }
+}
+
 async fn open_database(
-    url: &str,
+    address: Address,
     schema: &str,
     access: Access,
     clock: &Arc<dyn Clock>,
 ) -> Result<(Arc<dyn Catalog>, bool)> {
-    let found = hakiri_catalog::postgres::open_reader(url, schema).await;
-    let create = async |id: String| hakiri_catalog::postgres::open(url, schema, &id).await;
+    let found = hakiri_catalog::postgres::open_reader_at(address.clone(), schema).await;
+    let create = async |id: String| hakiri_catalog::postgres::open_at(address, schema, &id).await;
+    open_shared(found, create, access, clock).await
+}
+
+async fn open_table(settings: aws::Table, access: Access, clock: &Arc<dyn Clock>) -> Result<(Arc<dyn Catalog>, bool)> {
+    let found = aws::open_reader(settings.clone()).await;
+    let create = async |id: String| aws::open(settings, &id).await;
     open_shared(found, create, access, clock).await
 }
 

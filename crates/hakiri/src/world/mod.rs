@@ -15,10 +15,11 @@ use hakiri_core::id::PipelineId;
 use hakiri_core::source::{Cancel, Connectors};
 use hakiri_core::transform::Transforms;
 use hakiri_core::{Error, Result};
-use hakiri_engine::engine::{Events, SecretSource};
+use hakiri_engine::engine::Events;
 use hakiri_engine::{Engine, Settings};
 
 pub use self::store::open_project_in_store;
+use crate::aws;
 use crate::cli::GlobalArgs;
 use crate::environment::{self, EnvironmentSecrets};
 use crate::project::{self, LoadError, Loaded};
@@ -78,9 +79,9 @@ impl World {
         cancel: Cancel,
     ) -> Result<Self> {
         let (dir, project) = (loaded.dir.clone(), loaded.project.clone());
-        let state_dir = dir.join(".hakiri");
+        let state_dir = loaded.state_dir.clone();
         let clock = environment::clock();
-        let secrets: Arc<dyn SecretSource> = Arc::new(EnvironmentSecrets::new(&dir));
+        let secrets = aws::secrets(EnvironmentSecrets::new(&dir), &clock)?;
         let named = in_environment(project.env.as_deref())?;
         let place = catalog::Place::of(&project, &dir, &named);
         let store = store::open_store(&dir, loaded, &named)?;
@@ -133,6 +134,7 @@ impl World {
                 project_dir: dir.clone(),
                 temp_dir,
                 memory: args.memory,
+                steps_at_once: usize::MAX,
                 batch_rows: 8192,
                 lease_ttl_ms: LEASE_TTL_MS,
                 deadline_ms: DEADLINE_MS,

@@ -4,6 +4,8 @@
 
 use std::path::{Component, Path};
 
+use hakiri_aws::credentials::{self, Credentials};
+use hakiri_aws::place;
 use hakiri_core::codes::Code;
 use hakiri_core::{Error, Result};
 use hakiri_engine::store::{S3Settings, Store};
@@ -52,26 +54,25 @@ pub(super) fn s3_settings(
     region: Option<String>,
     denied: Code,
 ) -> Result<S3Settings> {
-    let endpoint = endpoint
-        .or_else(|| environment::variable("AWS_ENDPOINT_URL_S3"))
-        .or_else(|| environment::variable("AWS_ENDPOINT_URL"));
-    if endpoint.is_some() && environment::variable("AWS_ACCESS_KEY_ID").is_none() {
-        // Without a key the client would look for the roles that only AWS gives its machines.
-        return Err(Error::new(denied, format!("there are no credentials for {shown}"))
-            .with_kind(hakiri_core::error::Kind::Usage)
-            .with_hint("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"));
-    }
+    // One that the manifest names is some other service's: who else could sign for it than a key in the environment?
+    let own = endpoint.is_some();
+    let endpoint = endpoint.or_else(|| place::endpoint("S3", &environment::variable));
+    let credentials = match Credentials::of(&environment::variable) {
+        Ok(credentials) if !own || environment::variable("AWS_ACCESS_KEY_ID").is_some() => credentials,
+        _ => {
+            return Err(Error::new(denied, format!("there are no credentials for {shown}"))
+                .with_kind(hakiri_core::error::Kind::Usage)
+                .with_hint(credentials::HINT));
+        }
+    };
     Ok(S3Settings {
         bucket: bucket.to_owned(),
         prefix: String::new(),
         allow_http: endpoint.as_deref().is_some_and(|e| e.starts_with("http://")),
         endpoint,
-        region: region
-            .or_else(|| environment::variable("AWS_REGION"))
-            .or_else(|| environment::variable("AWS_DEFAULT_REGION")),
-        access_key_id: environment::variable("AWS_ACCESS_KEY_ID"),
-        secret_access_key: environment::variable("AWS_SECRET_ACCESS_KEY").map(hakiri_core::secret::Secret::new),
-        session_token: environment::variable("AWS_SESSION_TOKEN").map(hakiri_core::secret::Secret::new),
+        region: place::region(region.as_deref(), &environment::variable),
+        credentials: Some(credentials.provider()),
+        ..S3Settings::default()
     })
 }
 

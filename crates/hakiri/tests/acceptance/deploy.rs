@@ -180,8 +180,7 @@ fn a_link_in_the_folder_is_not_followed() {
 fn other_clouds_are_refused_with_the_topology_and_the_command() {
     let project = Project::new("");
     std::fs::remove_file(project.path().join("hakiri.toml")).unwrap();
-    for cloud in
-        ["gcp", "azure", "fly", "render", "railway", "kubernetes", "k8s", "google", "gke", "fly.io", "heroku"]
+    for cloud in ["gcp", "azure", "fly", "render", "railway", "kubernetes", "k8s", "google", "gke", "fly.io", "heroku"]
     {
         let ran = project.hakiri(&["deploy", cloud]).expect(2);
         ran.says("HK1201").says(&format!("no generator for {cloud}")).says("Topology 2 ").says("Topology 2.5");

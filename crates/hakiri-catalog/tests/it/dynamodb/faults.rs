@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use hakiri_aws::Patience;
 use hakiri_catalog::conformance::fixture::{dump, pipeline, run, whole};
-use hakiri_catalog::dynamodb::{self, DynamoDb, Options};
+use hakiri_catalog::dynamodb::{self, DynamoDb};
 use hakiri_catalog::records::{Records, Scan, Written};
 use hakiri_catalog::{Catalog, CatalogError, CatalogResult, RecordCatalog};
 
@@ -93,8 +94,8 @@ async fn a_write_without_a_clear_answer_is_open_and_never_sent_again() {
 async fn a_write_that_nobody_answers_is_open_after_a_while() {
     table().await;
     let proxy = Proxy::start().await;
-    let options = Options { patience: Duration::from_millis(300), ..Options::default() };
-    let catalog = dynamodb::open_with(settings(&proxy.url, &project()), "x", options).await.unwrap();
+    let patience = Patience { request: Duration::from_millis(300), ..Patience::default() };
+    let catalog = dynamodb::open_with(settings(&proxy.url, &project()), "x", patience).await.unwrap();
     proxy.on("TransactWriteItems", Act::Hang);
     let outcome = catalog.records().write(&put("k", "x")).await;
     assert!(matches!(outcome, Err(CatalogError::OutcomeUnknown(_))), "{outcome:?}");

@@ -8,6 +8,7 @@ mod table;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use hakiri_aws::{Credentials, Place};
 use hakiri_catalog::conformance::{Bench, ManualClock, Setup};
 use hakiri_catalog::dynamodb::{self, DynamoDb, Settings};
 use hakiri_catalog::{Catalog, RecordCatalog};
@@ -25,9 +26,17 @@ pub fn settings(endpoint: &str, project: &str) -> Settings {
     Settings {
         table: TABLE.to_owned(),
         project: project.to_owned(),
-        region: "us-east-1".to_owned(),
-        endpoint: Some(endpoint.to_owned()),
-        credentials: dynamodb::credentials("hakiri-test", SECRET, Some("sekrit-session")),
+        place: Place { region: "us-east-1".to_owned(), endpoint: Some(endpoint.to_owned()) },
+        credentials: Credentials::of(&|name| {
+            let value = match name {
+                "AWS_ACCESS_KEY_ID" => "hakiri-test",
+                "AWS_SECRET_ACCESS_KEY" => SECRET,
+                "AWS_SESSION_TOKEN" => "sekrit-session",
+                _ => return None,
+            };
+            Some(value.to_owned())
+        })
+        .unwrap(),
     }
 }
 

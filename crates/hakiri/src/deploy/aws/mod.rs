@@ -7,6 +7,11 @@
 //! limits     what is refused, before anything is written
 //! template   the template, of the files in template/ and policy/
 //! machine    the state machine, of the files in machine/
+//! readme     what a person needs to know in the folder
+//! resources  what there is in the account then
+//! cost, walk what that costs a month
+//! cli        the commands of the aws command line, and what is known of how they fail
+//! apply      which of them put it there and take it away
 //! ```
 //!
 //! Plain CloudFormation and not CDK: nothing has to be installed to make, read or compare it (ADR 0027).
@@ -14,10 +19,16 @@
 pub(in crate::deploy) mod settings;
 pub(in crate::deploy) mod shape;
 
+mod apply;
+mod cli;
+mod cost;
 mod limits;
 mod machine;
+mod readme;
+mod resources;
 mod schedule;
 mod template;
+mod walk;
 
 use hakiri_core::Result;
 use hakiri_core::spec::PipelineSpec;
@@ -25,10 +36,12 @@ use hakiri_core::spec::PipelineSpec;
 use self::settings::Settings;
 use super::FORMAT;
 use super::capability::{Feature, Refusal, Support};
+use super::cost::Cost;
 use super::files::Files;
 use super::input::Input;
 use super::progress::PROGRESS;
-use super::steps::Removal;
+use super::resources::Resource;
+use super::steps::{Here, Removal};
 use super::target::{Local, Target};
 use super::template::Values;
 use crate::dev::Platform;
@@ -86,7 +99,7 @@ impl Target for Aws {
         files.add("hakiri.asl.json", machine::definition(input, &s)?)?;
         files.add("cdk/hakiri.ts", headed().with("name", &s.name).fill(include_str!("cdk/hakiri.ts"))?)?;
         if s.task.is_some() {
-            files.add("Dockerfile", headed().fill(include_str!("Dockerfile"))?)?;
+            files.add("Dockerfile", template::dockerfile(&s)?)?;
             files.add(".dockerignore", headed().fill(include_str!("dockerignore"))?)?;
             files.add("state/.keep", headed().fill(include_str!("keep"))?)?;
         }
@@ -94,15 +107,31 @@ impl Target for Aws {
         for (path, text) in input.copies() {
             files.add(&format!("code/{path}"), text)?;
         }
+        if let Some(example) = readme::example(&s)? {
+            files.add("secrets.example.json", example)?;
+        }
+        files.add("README.md", readme::readme(input, &s, self.notes(input))?)?;
         Ok(files)
     }
 
-    fn next(&self, _: &Input<'_>) -> Vec<String> {
-        Vec::new()
+    fn next(&self, input: &Input<'_>) -> Vec<String> {
+        apply::by_hand(&Settings::of(input))
     }
 
-    fn removal(&self, _: &Input<'_>, _: bool) -> Result<Removal> {
-        Ok(Removal::there(Vec::new(), Vec::new(), Vec::new()))
+    fn resources(&self, input: &Input<'_>) -> Vec<Resource> {
+        resources::resources(&Settings::of(input))
+    }
+
+    fn cost(&self, input: &Input<'_>) -> Result<Option<Cost>> {
+        cost::cost(input, &Settings::of(input)).map(Some)
+    }
+
+    fn apply(&self, input: &Input<'_>) -> Result<Option<Here>> {
+        Ok(Some(apply::here(&Settings::of(input))))
+    }
+
+    fn removal(&self, input: &Input<'_>, with_data: bool) -> Result<Removal> {
+        apply::removal(input, &Settings::of(input), with_data)
     }
 
     fn local(&self, input: &Input<'_>) -> Option<Local> {

@@ -150,3 +150,6 @@ fn ranges(numbers: &[u32], name: impl Fn(u32) -> String) -> String {
         .collect();
     parts.join(",")
 }
+
+#[cfg(test)]
+mod tests;

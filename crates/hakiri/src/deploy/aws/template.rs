@@ -18,6 +18,8 @@ use crate::deploy::{FORMAT, target};
 const RETENTION: u64 = 30;
 /// What a function has for rows on their way, in MiB.
 const DISK_MIB: u64 = 2_048;
+/// Where the image has the certificates of the authority of databases of RDS, which is no public one.
+const CA: &str = "/rds-ca.pem";
 /// The longest that a function runs, in seconds.
 const LONGEST: u64 = 900;
 
@@ -75,6 +77,24 @@ pub(super) fn template(input: &Input<'_>, s: &Settings, awake: bool) -> Result<S
         .with_lines("resources", resources.0)
         .with_lines("outputs", std::iter::once("Outputs:".to_owned()).chain(outputs).collect())
         .fill(include_str!("template/template.yaml"))
+}
+
+/// The image of tasks.
+pub(super) fn dockerfile(s: &Settings) -> Result<String> {
+    let region = s.region.as_deref().unwrap_or_default();
+    let truststore = match region {
+        gov if gov.starts_with("us-gov-") => format!("truststore.pki.{gov}.rds.amazonaws.com"),
+        china if china.starts_with("cn-") => format!("rds-truststore.s3.{china}.amazonaws.com.cn"),
+        _ => "truststore.pki.rds.amazonaws.com".to_owned(),
+    };
+    let authority = vec![
+        "# The authority of databases of RDS, as AWS publishes it.".to_owned(),
+        format!("ADD --chown=65532:65532 https://{truststore}/global/global-bundle.pem {CA}"),
+    ];
+    Values::default()
+        .with("format", FORMAT.to_string())
+        .with_lines("authority", if s.catalog.chosen == AwsCatalog::Postgres { authority } else { Vec::new() })
+        .fill(include_str!("Dockerfile"))
 }
 
 /// The first stack.
@@ -189,11 +209,14 @@ impl Part<'_> {
     fn catalog(self) -> String {
         match (self.s.catalog.chosen, &self.s.database_secret) {
             (AwsCatalog::Dynamodb, _) => "!Sub \"dynamodb://${Table}\"".to_owned(),
-            (AwsCatalog::Postgres, Some(arn)) => quoted(&format!("rds-secret:{arn}")),
-            (AwsCatalog::Postgres, None) => {
-                "!Sub \"postgres://hakiri@${Database.Endpoint.Address}:${Database.Endpoint.Port}/hakiri?auth=rds-iam\""
-                    .to_owned()
-            }
+            (AwsCatalog::Postgres, Some(arn)) => quoted(&format!("rds-secret:{arn}?sslrootcert={CA}")),
+            // The administrator's login is taken where the other one is refused, to make it: nobody else reaches the
+            // database.
+            (AwsCatalog::Postgres, None) => quoted(&format!(
+                "postgres://hakiri@${{Database.Endpoint.Address}}:${{Database.Endpoint.Port}}/hakiri?auth=rds-iam\
+                 &admin=${{DatabaseSecret.Id}}&sslrootcert={CA}"
+            ))
+            .replacen('"', "!Sub \"", 1),
         }
     }
 
@@ -265,6 +288,9 @@ impl Part<'_> {
             secrets.push("- !GetAtt Secret.Id".to_owned());
         }
         if with_catalog {
+            if s.own_database() {
+                secrets.push("- !GetAtt DatabaseSecret.Id".to_owned());
+            }
             secrets.extend(s.database_secret.iter().map(|arn| format!("- {}", quoted(arn))));
         }
         if secrets.is_empty() {

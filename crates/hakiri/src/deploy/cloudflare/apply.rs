@@ -77,21 +77,28 @@ pub(super) fn resources(input: &Input<'_>, s: &Settings) -> Vec<Resource> {
 /// The steps of `--apply`.
 pub(super) fn steps(s: &Settings) -> Vec<Step> {
     let mut steps = vec![
-        Step { title: "the binary".to_owned(), act: Act::Binary("hakiri") },
+        Step::new("the binary", Act::Binary("hakiri")),
         install(),
         Step::run_or("the bucket", &["wrangler", "r2", "bucket", "create", &s.bucket], THERE),
         Step::run("the Worker, the Workflow and the image", &["wrangler", "deploy"]),
     ];
-    steps.extend(s.needed().into_iter().map(|n| Step {
-        title: format!("the secret {}", n.name),
-        act: Act::Secret {
+    steps.extend(s.needed().into_iter().map(|n| {
+        let title = format!("the secret {}", n.name);
+        let act = Act::Secret {
             shortest: if n.name == CATALOG_TOKEN { CATALOG_TOKEN_SHORTEST } else { 0 },
             command: ["wrangler", "secret", "put", &n.name].map(str::to_owned).to_vec(),
+            by_hand: put(&n.name),
             name: n.name,
             optional: n.optional,
-        },
+        };
+        Step::new(title, act)
     }));
     steps
+}
+
+/// What a person types to give a secret its value.
+pub(super) fn put(name: &str) -> String {
+    format!("npx wrangler secret put {name}")
 }
 
 fn install() -> Step {
@@ -109,10 +116,7 @@ pub(super) fn removal(input: &Input<'_>, s: &Settings, with_data: bool) -> Resul
     let workflow = s.workflow();
     let mut steps = vec![
         install(),
-        Step {
-            title: "a configuration without a trigger".to_owned(),
-            act: Act::Write { path: ASLEEP, text: wrangler(input, s, &[])? },
-        },
+        Step::new("a configuration without a trigger", Act::Write { path: ASLEEP, text: wrangler(input, s, &[])? }),
         // Without the image: Docker is not needed to put something to sleep.
         Step::run("the trigger", &["wrangler", "deploy", "--config", ASLEEP, "--containers-rollout=none"]),
         Step::run_or(
@@ -140,7 +144,7 @@ pub(super) fn removal(input: &Input<'_>, s: &Settings, with_data: bool) -> Resul
             ],
             before: Vec::new(),
             left: resources(input, s).into_iter().filter(|r| ![CRON, WORKFLOW].contains(&r.kind.as_str())).collect(),
-            how: How::Here(Here { tools: TOOLS[..1].to_vec(), steps }),
+            how: How::Here(Here { tools: TOOLS[..1].to_vec(), steps, ..Here::default() }),
         });
     }
     // The bucket before the catalog: if it still holds data the deletion ends here, and what is in it can still be read
@@ -164,6 +168,6 @@ pub(super) fn removal(input: &Input<'_>, s: &Settings, with_data: bool) -> Resul
             s.bucket
         )],
         left: Vec::new(),
-        how: How::Here(Here { tools: TOOLS[..1].to_vec(), steps }),
+        how: How::Here(Here { tools: TOOLS[..1].to_vec(), steps, ..Here::default() }),
     })
 }

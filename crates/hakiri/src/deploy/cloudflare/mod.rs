@@ -282,7 +282,7 @@ impl Target for Cloudflare {
         let mut steps: Vec<String> =
             apply::steps(&s).iter().filter(|step| step.is_remembered()).map(apply::by_hand).collect();
         let secrets = s.needed().into_iter().filter(|n| !n.optional);
-        steps.extend(secrets.map(|n| format!("npx wrangler secret put {}", n.name)));
+        steps.extend(secrets.map(|n| apply::put(&n.name)));
         steps
     }
 
@@ -313,7 +313,7 @@ impl Target for Cloudflare {
 
     fn apply(&self, input: &Input<'_>) -> Result<Option<Here>> {
         let settings = Settings::of(input);
-        Ok(Some(Here { tools: apply::TOOLS.to_vec(), steps: apply::steps(&settings) }))
+        Ok(Some(Here { tools: apply::TOOLS.to_vec(), steps: apply::steps(&settings), ..Here::default() }))
     }
 
     fn removal(&self, input: &Input<'_>, with_data: bool) -> Result<Removal> {

@@ -10,10 +10,6 @@ import zipfile
 import yaml
 from botocore.exceptions import ClientError
 
-#: What a function may weigh, unpacked.
-LIMIT = 250 * 1024 * 1024
-
-
 class Loader(yaml.SafeLoader):
     """Short forms of functions become long ones, and dates stay texts."""
 
@@ -43,28 +39,24 @@ def load(path):
 
 
 def code(folder, binary, python):
-    """The function's code: the folder, with the binary as `bootstrap`. One that is too large for a function, as a build for
-    development is, is started where it lies."""
+    """The function's code: the folder. Unless somebody put a binary there, as `--apply` does, the one that runs this is
+    started where it lies: to pack it and to unpack it would take longer than everything else."""
     files = {}
     for parent, _, names in os.walk(folder):
         for name in names:
             path = os.path.join(parent, name)
             files[os.path.relpath(path, folder)] = path
-    files.pop("bootstrap", None)
-    info = os.stat(binary)
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    with zipfile.ZipFile(out, "w") as archive:
         def add(name, mode, content):
             entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
             entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, mode << 16
-            archive.writestr(entry, content)
+            archive.writestr(entry, content, compresslevel=1)
         for name, path in sorted(files.items()):
             with open(path, "rb") as content:
-                add(name, 0o644, content.read())
-        if info.st_size <= LIMIT:
-            with open(binary, "rb") as content:
-                add("bootstrap", 0o755, content.read())
-        else:
+                add(name, 0o755 if name == "bootstrap" else 0o644, content.read())
+        if "bootstrap" not in files:
+            info = os.stat(binary)
             starts = f"#!{python} -IS\nimport os\nos.execv({binary!r}, ['bootstrap'])\n# {info.st_size} {info.st_mtime_ns}\n"
             add("bootstrap", 0o755, starts)
     return out.getvalue()

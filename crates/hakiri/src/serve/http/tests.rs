@@ -86,7 +86,8 @@ impl Site {
         let world = World::open(&global, &loaded, Access::Write, metrics.clone(), Cancel::default()).await.unwrap();
         for pipeline in ["good", "bad"] {
             let tick = world.now();
-            let ran = crate::commands::run::run_one(&world, &pipeline.parse().unwrap(), tick, false).await.unwrap();
+            let manual = Some(hakiri_core::ops::Manual { tick: Some(tick), full: false });
+            let ran = crate::commands::run::run_one(&world, &pipeline.parse().unwrap(), tick, manual).await.unwrap();
             assert_eq!(ran[0].status, if pipeline == "good" { RunStatus::Succeeded } else { RunStatus::Failed });
         }
         let process = Arc::new(Process { engine: Arc::new(world.engine), stopping: AtomicBool::new(false), troubles });

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod bucket;
 pub mod dev;
+pub mod lambda;
 pub mod orchestrator;
 pub mod pg;
 pub mod proxy;
