@@ -6,7 +6,7 @@ Prints one JSON object a line: {part, at, text?, event?, ...}.
 
   part   function, task:PIPELINE, machine, schedule, page, dev
   event  ready {url, bucket}, standin {pid}, started {pid, name}, exited {pid, name, code, signal}, tick {time, started},
-         settled {time, failed}, page {address}, done
+         settled {time, failed, executions}, page {address}, done
 
 CONFIG, which is removed once it is read, since it holds secrets:
   {project_dir, work_dir, binary, name, region, ticks, from, every_ms, buckets, secrets, env, clock, page}
@@ -303,11 +303,13 @@ class Stepper:
 
     def tick(self, ms):
         begun, wanted, running, failed, told = time.monotonic(), self.due(ms), {}, {}, False
+        self.seen = set()
         left = dict(wanted)
         while True:
             try:
                 for name in [name for name in left if name not in running]:
                     running[name] = self.client.start_execution(stateMachineArn=self.machine, input=left[name])["executionArn"]
+                    self.seen.add(running[name])
                 if not told:
                     names = [name for name, _ in wanted]
                     text = f"started {', '.join(names)}" if names else "nothing is due"
@@ -316,7 +318,7 @@ class Stepper:
                 for name in list(left):
                     if self.ended(name, running, failed):
                         del left[name]
-                if not left and not self.client.list_executions(stateMachineArn=self.machine, statusFilter="RUNNING")["executions"]:
+                if not left and not self.at_work():
                     break
             except Exception as error:
                 if not self.trouble(error):
@@ -325,7 +327,13 @@ class Stepper:
             if time.monotonic() - begun > STUCK:
                 raise RuntimeError(f"the tick of {iso(ms)} did not settle")
             time.sleep(0.05)
-        say("dev", event="settled", time=ms, failed=failed, took_ms=int((time.monotonic() - begun) * 1000))
+        say("dev", event="settled", time=ms, failed=failed, executions=len(self.seen), took_ms=int((time.monotonic() - begun) * 1000))
+
+    def at_work(self):
+        """Whether an execution runs: also one that another one started."""
+        found = self.client.list_executions(stateMachineArn=self.machine, statusFilter="RUNNING")["executions"]
+        self.seen.update(one["executionArn"] for one in found)
+        return bool(found)
 
     def ended(self, name, running, failed):
         """Whether an execution has; one that died with the stand-in is started once more, since AWS loses none."""

@@ -78,6 +78,20 @@ def pump(self, stream, queue):
 
 
 lambda_runtime.ProvidedWorker._pump_output = pump
+_await = lambda_runtime.ProvidedWorker._await_init
+
+
+def await_init(self, *rest):
+    """One that dies before it is ready is named as AWS names it."""
+    try:
+        _await(self, *rest)
+    except lambda_runtime.ProvidedInitTimeout:
+        raise
+    except RuntimeError as error:
+        raise lambda_runtime.ProvidedRuntimeError(str(error), "Runtime.ExitError") from error
+
+
+lambda_runtime.ProvidedWorker._await_init = await_init
 
 # ---- tasks
 
