@@ -5,7 +5,7 @@
 Prints one JSON object a line: {part, at, text?, event?, ...}.
 
   part   function, task:PIPELINE, machine, schedule, page, dev
-  event  ready {url, bucket}, standin {pid}, started {pid, name}, exited {pid, name, code, signal}, tick {time, started},
+  event  ready {url, outputs, roles}, standin {pid}, started {pid, name}, exited {pid, name, code, signal}, tick {time, started},
          settled {time, failed, executions}, page {address}, done
 
 CONFIG, which is removed once it is read, since it holds secrets:
@@ -239,6 +239,11 @@ class Platform:
             if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
                 raise
 
+    def roles(self):
+        """The names of the deployment's roles, by those of the template."""
+        found = self.client("cloudformation").describe_stack_resources(StackName=self.config["name"])["StackResources"]
+        return {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in found if one["ResourceType"] == "AWS::IAM::Role"}
+
     def schedules(self):
         """Those that start this deployment's machine."""
         scheduler = self.client("scheduler")
@@ -377,7 +382,7 @@ class Stepper:
 def run(config, platform):
     platform.start()
     platform.deploy()
-    say("dev", event="ready", url=platform.url, outputs=platform.outputs)
+    say("dev", event="ready", url=platform.url, outputs=platform.outputs, roles=platform.roles())
     if config["page"]:
         platform.show()
     stepper, every = Stepper(platform), config["every_ms"]
