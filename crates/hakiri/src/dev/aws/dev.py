@@ -81,9 +81,10 @@ class Platform:
         if databases:
             asked = databases[0]
             self.database = postgres.Postgres(self.path("postgres"), ports["postgres"], asked.get("MasterUsername", "postgres"), asked.get("DBName", "hakiri"))
+        region = {"AWS_REGION": config["region"], "AWS_DEFAULT_REGION": config["region"], "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE"}
         self.engine = Engine(
             socket=self.path("engine.sock"), image=config["project_dir"], project=os.path.join(config["project_dir"], "code/project"),
-            binary=config["binary"], work=self.path("tasks"), env=config["env"], say=lambda pipeline, **more: say(f"task:{pipeline}", **more),
+            binary=config["binary"], work=self.path("tasks"), env={**region, **config["env"]}, say=lambda pipeline, **more: say(f"task:{pipeline}", **more),
         )
 
     def path(self, name):

@@ -118,6 +118,12 @@ class Engine:
         os.makedirs(tmp)
         env.update(pair.split("=", 1) for pair in container.asked.get("Env") or [])
         env = {key: value.replace("host.docker.internal", "127.0.0.1") for key, value in env.items()}
+        # The role's credentials are asked for at the stand-in, with a token from a file; the address that ECS itself gives
+        # is one of the link and cannot be had here.
+        if token := env.pop("AWS_CONTAINER_AUTHORIZATION_TOKEN", None):
+            env["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] = os.path.join(container.folder, "token")
+            with open(env["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"], "w") as file:
+                file.write(token)
         words = (container.asked.get("Entrypoint") or entrypoint) + (container.asked.get("Cmd") or [])
         with self.lock:
             if self.closed or container.process is not None:

@@ -7,6 +7,7 @@ What is put right:
   - what DynamoDB holds is as durable as its answer: every write is in a journal before it is carried out (MiniStack writes
     at an orderly end only, and S3 at once);
   - `ecs:runTask.sync` answers with the one task, in Step Functions' spelling, and fails when a container does;
+  - what is larger than Step Functions takes is refused, and a map obeys the path of its concurrency;
   - a task has the credentials of its role, as a function has;
   - a database instance of a template is the PostgreSQL of $HAKIRI_DEV_POSTGRES (MiniStack makes a record of it alone);
   - schedules do not fire by themselves: whoever started this steps time;
@@ -39,6 +40,8 @@ from ministack.services import dynamodb, ecs, imds, lambda_svc, rds, scheduler, 
 from ministack.services.cloudformation import provisioners  # noqa: E402
 
 REGION = os.environ["MINISTACK_REGION"]
+#: What a state of Step Functions may be given or give, in bytes.
+PAYLOAD = 262_144
 
 # ---- time, transport
 
@@ -134,6 +137,23 @@ def run_task(resource, data):
     return task
 
 
+_call = stepfunctions._call_lambda
+
+
+def call(function, event):
+    """What is too large for Step Functions is too large here."""
+    answer = None
+    for what in ("input", "output"):
+        size = len(json.dumps(event if what == "input" else answer).encode())
+        if size > PAYLOAD:
+            raise failed("States.DataLimitExceeded", f"the {what} of the function has {size} bytes")
+        if what == "input":
+            answer = _call(function, event)
+    return answer
+
+
+stepfunctions._call_lambda = call
+
 for table in [value for value in vars(stepfunctions).values() if isinstance(value, dict)]:
     for key in [key for key, value in table.items() if value is stepfunctions._invoke_ecs_run_task]:
         table[key] = run_task
@@ -200,6 +220,7 @@ imds.handle_request = metadata
 
 # ---- databases
 
+rds._get_docker = lambda: None  # it has none of its own
 address = os.environ.pop("HAKIRI_DEV_POSTGRES", "")
 _create_database = provisioners._RESOURCE_HANDLERS["AWS::RDS::DBInstance"]["create"]
 
