@@ -46,7 +46,10 @@ fn signed(credential: &AwsCredential, login: &Login<'_>, now: Instant) -> Option
     let at = DateTime::from_timestamp_millis(now.millis())?;
     let (day, time) = (at.format("%Y%m%d").to_string(), at.format("%Y%m%dT%H%M%SZ").to_string());
     let scope = format!("{day}/{}/rds-db/aws4_request", login.region);
-    let host = format!("{}:{}", login.host.to_ascii_lowercase(), login.port);
+    let name = login.host.to_ascii_lowercase();
+    let host = format!("{name}:{}", login.port);
+    // The header of such a URL names no port where it is the one that https has anyhow.
+    let header = if login.port == 443 { &name } else { &host };
     let credential_of = format!("{}/{scope}", credential.key_id);
     let life = LIFE.to_string();
     let mut query = vec![
@@ -64,7 +67,7 @@ fn signed(credential: &AwsCredential, login: &Login<'_>, now: Instant) -> Option
     let sent = pairs(&query);
     query.sort_unstable();
     let nothing = hex(&Sha256::digest(b""));
-    let request = format!("GET\n/\n{}\nhost:{host}\n\nhost\n{nothing}", pairs(&query));
+    let request = format!("GET\n/\n{}\nhost:{header}\n\nhost\n{nothing}", pairs(&query));
     let text = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", hex(&Sha256::digest(request)));
     let first = format!("AWS4{}", credential.secret_key);
     let key = [day.as_str(), login.region, "rds-db", "aws4_request"]

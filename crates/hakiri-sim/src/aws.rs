@@ -1,12 +1,14 @@
 //! The stand-in for AWS, which `./x test` starts: see `tests/aws.sh`.
 
-/// The address of the stand-in.
+/// The address of the stand-in: the same one for all of a process, of several that share the work of all tests.
 ///
 /// # Panics
 /// When there is none.
 pub fn shared() -> String {
     let hint = "run ./x test, or eval \"$(./x aws start)\"";
-    std::env::var("HAKIRI_TEST_AWS").unwrap_or_else(|_| panic!("HAKIRI_TEST_AWS is not set: {hint}"))
+    let all = std::env::var("HAKIRI_TEST_AWS").unwrap_or_else(|_| panic!("HAKIRI_TEST_AWS is not set: {hint}"));
+    let all: Vec<&str> = all.split(',').collect();
+    all[std::process::id() as usize % all.len()].to_owned()
 }
 
 /// A Python with AWS's own client, which `./x` installs beside the stand-in.

@@ -48,7 +48,7 @@ pub fn look(printer: &Printer, here: &Here) -> Result<()> {
             Act::Binary(_) => {
                 let program = environment::executable()?;
                 elf::static_x86_64(&folder::head(&program, elf::HEAD)?).map_err(|why| {
-                    Error::new(Code::DeployTool, format!("{} cannot run in the image: {why}", program.display()))
+                    Error::new(Code::DeployTool, format!("{} cannot run there: {why}", program.display()))
                         .with_hint("run the command with the released binary for Linux on x86-64, which is static")
                 })?;
             }

@@ -10,8 +10,8 @@
 //! One invocation at a time, and when it is answered nothing is left running: the platform freezes the process until the
 //! next one, or for ever. So the webhook is told before the answer, and not beside it as `hakiri worker` does.
 //!
-//! Catalog and store are opened by the first operation: a function that has to tell of an alarm needs neither, and may
-//! have no right to either.
+//! Catalog, store and secrets are opened when the first event asks for them: a function that has to tell of an alarm needs
+//! neither of the first two and may have no right to them, and reading the system's certificates would be most of a start.
 
 mod alarm;
 mod events;
@@ -31,7 +31,6 @@ use hakiri_core::source::Cancel;
 use hakiri_core::spec::Diagnostic;
 use hakiri_core::time::{Clock, Instant};
 use hakiri_core::{Error, Result};
-use hakiri_engine::engine::SecretSource;
 use hakiri_engine::orchestrate::hand_over;
 use serde_json::Value;
 use tokio::sync::OnceCell;
@@ -95,7 +94,6 @@ async fn serve() -> Result<()> {
 struct Function {
     settings: Settings,
     loaded: Loaded,
-    secrets: Arc<dyn SecretSource>,
     opened: OnceCell<Opened>,
 }
 
@@ -118,8 +116,7 @@ impl Function {
         loaded.placed(&settings.place);
         // The folder of the code cannot be written to.
         loaded.state_dir = environment::temp_dir().join("hakiri");
-        let secrets = aws::secrets(EnvironmentSecrets::new(&loaded.dir), &environment::clock())?;
-        Ok(Self { settings, loaded, secrets, opened: OnceCell::new() })
+        Ok(Self { settings, loaded, opened: OnceCell::new() })
     }
 
     /// Carries out what an invocation asks for, to its end.
@@ -128,7 +125,8 @@ impl Function {
             Event::Operation(operation) => self.operation(operation, invocation.deadline).await?,
             Event::Alarm(alarm) => {
                 let (clock, project) = (environment::clock(), &self.loaded.project);
-                notify::tell(project, &*self.secrets, &*clock, &alarm.event(project, clock.now())).await?;
+                let secrets = aws::secrets(EnvironmentSecrets::new(&self.loaded.dir), &clock)?;
+                notify::tell(project, &*secrets, &*clock, &alarm.event(project, clock.now())).await?;
                 Answer::Nothing { spent: None }
             }
         };

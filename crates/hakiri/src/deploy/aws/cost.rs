@@ -2,8 +2,6 @@
 //!
 //! What is free is free once for the whole account; a project that shares it has less of it.
 
-use std::collections::BTreeMap;
-
 use hakiri_core::codes::Code;
 use hakiri_core::spec::PipelineSpec;
 use hakiri_core::{Error, Result};
@@ -13,7 +11,7 @@ use super::machine;
 use super::settings::{Network, Settings, scheduled};
 use super::shape::Compute;
 use super::walk::{Wake, transitions};
-use crate::deploy::cost::{Cost, Item, MONTH_DAYS, ticks_of};
+use crate::deploy::cost::{self, Cost, MONTH_DAYS, ticks_of};
 use crate::deploy::input::Input;
 
 /// What the database of the template has.
@@ -27,21 +25,11 @@ const MIB_OF_GB: f64 = 1_024.0;
 struct Prices {
     as_of: String,
     source: String,
-    items: BTreeMap<String, Price>,
+    items: cost::Prices,
     per_call: PerCall,
     per_run: PerRun,
     per_wake: PerWake,
     per_task: PerTask,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Price {
-    what: String,
-    unit: String,
-    included: f64,
-    per: f64,
-    price: f64,
 }
 
 /// One call of the function.
@@ -127,21 +115,11 @@ pub(super) fn cost(input: &Input<'_>, s: &Settings) -> Result<Cost> {
         ("logs", of(run.log_bytes, wake.log_bytes) / 1e9),
         ("alarms", super::resources::ALARMS.len() as f64),
     ];
-    let mut items = Vec::new();
-    for (name, quantity) in quantities.into_iter().filter(|(_, quantity)| *quantity > 0.0) {
-        let price = prices.items.get(name).ok_or_else(|| wrong(format!("prices.json has no `{name}`")))?;
-        items.push(Item {
-            what: price.what.clone(),
-            quantity,
-            unit: price.unit.clone(),
-            included: price.included,
-            amount: (quantity - price.included).max(0.0) / price.per * price.price,
-        });
-    }
+    let items = cost::items(&prices.items, &quantities)?;
     Ok(Cost {
         currency: "USD",
-        ticks: month.runs,
-        total: items.iter().map(|i| i.amount).sum(),
+        ticks: cost::rounded(month.runs),
+        total: cost::rounded(items.iter().map(|i| i.amount).sum()),
         items,
         assumptions: assumptions(s, &prices, table),
         prices_as_of: prices.as_of,

@@ -53,7 +53,11 @@ pub(super) fn example(s: &Settings) -> Result<Option<String>> {
         format!("{}: {}{comma}", json(&needed.name), json(&what))
     };
     let names = s.passed.iter().enumerate().map(entry).collect();
-    Values::default().with_lines("names", names).fill(include_str!("secrets.example.json")).map(Some)
+    Values::default()
+        .with("format", FORMAT.to_string())
+        .with_lines("names", names)
+        .fill(include_str!("secrets.example.json"))
+        .map(Some)
 }
 
 fn json(text: &str) -> String {
