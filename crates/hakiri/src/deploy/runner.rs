@@ -209,7 +209,6 @@ impl Runner<'_> {
         Err(self.failed(step, "cannot be run: something else is under way, again and again", &[], None))
     }
 
-    #[expect(clippy::type_complexity, reason = "the parts of one failure, put together by the caller alone")]
     fn verdict(&self, run: &Run, state: &State) -> std::result::Result<Verdict, (String, Vec<String>, Option<String>)> {
         let shown = line(&state.command);
         let mut listen: Vec<&'static str> = state.absent.to_vec();
