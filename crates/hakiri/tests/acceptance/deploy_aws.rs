@@ -188,6 +188,27 @@ fn each_shape_is_whole() {
 }
 
 #[test]
+fn the_longest_names_are_taken_and_no_two_deployments_share_one() {
+    let env = "an-environment-with-a-name-that-is-far-longer-than-anybody-would-like";
+    let project = Project::new(&by_the_hour("${SHOP_DATABASE}").replace("[env.staging]", &format!("[env.{env}]")));
+    let manifest =
+        text(&project, "hakiri.toml").replacen("name = \"test\"", &format!("name = \"{}\"", "p".repeat(40)), 1);
+    project.write("hakiri.toml", &manifest);
+    let mut names = BTreeSet::new();
+    for (args, dir) in
+        [(&["deploy", "aws"][..], DIR.to_owned()), (&["deploy", "aws", "--env", env], format!("{DIR}-{env}"))]
+    {
+        project.hakiri(args).expect(0);
+        let definition = text(&project, &format!("{dir}/hakiri.asl.json"));
+        let template = text(&project, &format!("{dir}/template.yaml"));
+        assert_eq!(template::problems(&template, &definition), [""; 0]);
+        let machine = all(&read::template(&template), "AWS::StepFunctions::StateMachine")["Machine"].clone();
+        assert!(names.insert(machine["StateMachineName"].as_str().unwrap().to_owned()), "{names:?}");
+    }
+    assert!(names.iter().all(|name| name.len() <= 52), "with `-foundation` it is still a name: {names:?}");
+}
+
+#[test]
 fn a_function_and_a_table_are_what_there_is_unless_more_is_asked_for() {
     let project = Project::new(SHOP);
     let ran = project.hakiri(&["deploy", "aws"]).expect(0);

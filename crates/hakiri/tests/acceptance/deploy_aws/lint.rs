@@ -90,10 +90,10 @@ fn each_fault_is_seen_by_a_linter_or_a_check() {
         let substituted = machine::substituted(&definition, &read::substitutions(&parsed));
         let mut seen = template::problems(&yaml, &definition);
         seen.extend(machine::problems(&substituted));
-        if let Ok(machine) = serde_json::from_str(&substituted) {
-            if rights::used(&parsed, &machine) != rights::granted(&parsed) {
-                seen.push("rights".to_owned());
-            }
+        if let Ok(machine) = serde_json::from_str(&substituted)
+            && rights::used(&parsed, &machine) != rights::granted(&parsed)
+        {
+            seen.push("rights".to_owned());
         }
         if seen.is_empty() && file == "template.yaml" {
             let path = dir.path().join(format!("{n}.yaml"));
