@@ -120,15 +120,21 @@ fn aws_every_permission_of_function_and_task_is_needed() {
             administrator.ask(&json!({ "remove": [role, policy, one[1], action], "function": ready["outputs"]["Function"] }));
             let before = dev.lines().len();
             let input = json!({ "pipeline": pipeline, "wake": FIRST, "compute": compute });
-            administrator.ask(&json!({ "start": ready["outputs"]["Machine"], "input": input }));
+            let execution = administrator.ask(&json!({ "start": ready["outputs"]["Machine"], "input": input }));
             let since = Instant::now();
             let broken = loop {
                 if let Some(broken) = outcome(&dev.lines()[before..], &pipeline) {
                     break broken;
                 }
-                assert!(since.elapsed() < Duration::from_secs(60), "{action} of {compute}:\n{}", dev.last());
-                std::thread::sleep(Duration::from_millis(20));
+                let state = administrator.ask(&json!({ "look": execution }));
+                if let Some(why) = state["failed"].get(0) {
+                    println!("{compute} without {action}: {why}");
+                    break true;
+                }
+                assert!(since.elapsed() < Duration::from_secs(60), "{action} of {compute}: {state}\n{}", dev.last());
+                std::thread::sleep(Duration::from_millis(50));
             };
+            administrator.ask(&json!({ "stop": execution }));
             administrator.ask(&json!({ "restore": [role, policy] }));
             if !broken {
                 unneeded.push(format!("{compute}: {action} on {resource}"));

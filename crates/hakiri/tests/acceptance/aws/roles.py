@@ -5,6 +5,8 @@
     {"remove": [ROLE, policy, n, action], "function": F}   takes one away, and lets the function start anew
     {"restore": [ROLE, policy]}
     {"start": MACHINE, "input": {...}}               starts an execution
+    {"look": EXECUTION}                              its status, and what failed in it so far
+    {"stop": EXECUTION}
 """
 
 import copy
@@ -69,4 +71,11 @@ for line in sys.stdin:
         put(role, name, whole[role, name])
     elif "start" in asked:
         answer = machines.start_execution(stateMachineArn=asked["start"], input=json.dumps(asked["input"]))["executionArn"]
+    elif "look" in asked:
+        events = machines.get_execution_history(executionArn=asked["look"], maxResults=1000)["events"]
+        details = [value for event in events for key, value in event.items() if key.endswith("FailedEventDetails")]
+        status = machines.describe_execution(executionArn=asked["look"])["status"]
+        answer = {"status": status, "failed": [f"{one.get('error')}: {one.get('cause')}" for one in details]}
+    elif "stop" in asked:
+        machines.stop_execution(executionArn=asked["stop"])
     print(json.dumps(answer), flush=True)
