@@ -152,7 +152,8 @@ fn kill_functions_tasks_and_the_stand_in_at_random_and_nothing_is_lost_or_double
         let gone: Vec<Value> = dev.events("exited").iter().map(|l| l["pid"].clone()).collect();
         let processes = dev.events("started");
         let alive = |part: &str| {
-            let at_work = |l: &&Value| l["part"].as_str().is_some_and(|p| p.starts_with(part)) && !gone.contains(&l["pid"]);
+            let at_work =
+                |l: &&Value| l["part"].as_str().is_some_and(|p| p.starts_with(part)) && !gone.contains(&l["pid"]);
             processes.iter().rev().find(at_work).and_then(|l| l["pid"].as_i64())
         };
         let standin = dev.events("standin").last().and_then(|l| l["pid"].as_i64());
@@ -180,7 +181,8 @@ fn six(apis: &[api::Api], deploy: &str) -> (Project, Vec<(String, String)>) {
     for (n, api) in apis.iter().enumerate() {
         let secret = format!("API_URL_{n}");
         let one = api::manifest(&format!("${{{secret}}}"), "");
-        text += &one.replace("id = \"api\"", &format!("id = \"p{n}\"\nschedule = \"every 1m\"\nsecrets = [\"{secret}\"]"));
+        text +=
+            &one.replace("id = \"api\"", &format!("id = \"p{n}\"\nschedule = \"every 1m\"\nsecrets = [\"{secret}\"]"));
         secrets.push((secret, api.url.clone()));
     }
     (Project::new(&format!("{text}\n{deploy}\n")), secrets)
