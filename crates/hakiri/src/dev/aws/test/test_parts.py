@@ -61,6 +61,7 @@ class Containers(unittest.TestCase):
             engine.command(words, "/bin/h", "/tmp/p"),
             ["/bin/h", "-C", "/tmp/p", "/tmp/p/x", "/projects", "--catalog", "postgres://u@h:1/d?auth=rds-iam&admin=arn:a"],
         )
+        self.assertEqual(engine.command(["rds-secret:arn:x"], "b", "p", "postgres://l"), ["postgres://l"])
 
 
 class Templates(unittest.TestCase):
