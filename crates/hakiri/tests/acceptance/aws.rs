@@ -213,12 +213,10 @@ fn aws_faults_give_the_calls_of_the_orchestrator_in_process() {
 fn aws_an_execution_whose_history_is_full_is_followed_by_another() {
     let db = Db::new("create table items (id bigint primary key, name text)");
     db.sql("insert into items select n, 'item ' || n from generate_series(1, 2600) n");
-    let text = format!(
-        "[[pipeline]]\nid = \"db\"\nschedule = \"every 1m\"\nsecrets = [\"DB_URL\"]\ntables = [\"items\"]\n\
-         source = {{ connector = \"postgres\", config = {{ url = \"${{DB_URL}}\" }} }}\n\
-         [pipeline.table.items]\nchunk_rows = 20\n\n[deploy.aws]\ncompute = \"lambda\"\n"
-    );
-    let (cloud, laptop) = (Project::new(&text), Project::new(&text));
+    let text = "[[pipeline]]\nid = \"db\"\nschedule = \"every 1m\"\nsecrets = [\"DB_URL\"]\ntables = [\"items\"]\n\
+         source = { connector = \"postgres\", config = { url = \"${DB_URL}\" } }\n\
+         [pipeline.table.items]\nchunk_rows = 20\n\n[deploy.aws]\ncompute = \"lambda\"\n";
+    let (cloud, laptop) = (Project::new(text), Project::new(text));
     let url = db.url();
     let secrets = [("DB_URL", url.as_str())];
     cloud.hakiri(&["deploy", "aws"]).expect(0);
