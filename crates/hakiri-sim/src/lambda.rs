@@ -157,6 +157,12 @@ impl Function {
         self.wait()
     }
 
+    /// The process, while it runs.
+    fn alive(&self) -> Option<u32> {
+        let mut child = self.child.lock().unwrap();
+        child.as_mut().and_then(|c| c.try_wait().unwrap().is_none().then(|| c.id()))
+    }
+
     /// Asks for something. [`wait`](Self::wait) has the outcome.
     ///
     /// # Panics
@@ -170,7 +176,7 @@ impl Function {
             state.next = Some((format!("invocation-{}", state.invocations), deadline.as_millis(), event.to_owned()));
             state.outcome = None;
         }
-        let alive = self.child.lock().unwrap().as_mut().filter(|c| c.try_wait().unwrap().is_none()).map(|c| c.id());
+        let alive = self.alive();
         match alive {
             Some(pid) => signal("CONT", &[pid]),
             None => self.launch(),
