@@ -17,8 +17,6 @@ use crate::printer::Printer;
 
 /// How often a state is asked for that something else is changing.
 const LOOKS: usize = 4;
-/// What the aws command line and others of its kind write for nothing.
-const NONE: &str = "None";
 
 /// Secrets that have no value and are needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -244,8 +242,7 @@ impl Runner<'_> {
         let said = self.command(step, run, Call { asks: true, ..Call::default() })?;
         let answer = said.map(|said| said.answer).unwrap_or_default();
         match answer.trim() {
-            "" | NONE if run.fine.is_empty() => Err(self.failed(step, "answers nothing", &[], None)),
-            "" | NONE => Ok(String::new()),
+            "" if run.fine.is_empty() => Err(self.failed(step, "answers nothing", &[], None)),
             value => Ok(value.to_owned()),
         }
     }
