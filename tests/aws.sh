@@ -1,19 +1,25 @@
 # shellcheck shell=bash
-# Part of ./x, which sources it: the stand-in for AWS, which so far is DynamoDB alone.
+# Part of ./x, which sources it: the stand-in for AWS. Tests of the catalog ask one server of DynamoDB alone; those of
+# deployments start their own, by `hakiri dev aws` or from the same packages.
 
-aws_venv=$cache/venv-aws
+aws_venv=$cache/python-aws # where `hakiri dev aws` looks, which installs exactly this itself
+aws_packages=crates/hakiri/src/dev/aws/requirements.txt
 
-# In an environment of its own: what it pins need not agree with what reads the store.
 setup_aws() {
-    local want
-    want=$({ cat tests/requirements-aws.txt; python3 --version; } | sha256sum | cut -d' ' -f1)
-    [ "$(cat "$aws_venv/stamp" 2>/dev/null || true)" != "$want" ] || return 0
+    local want all
+    want=$({ cat "$aws_packages"; python3 --version; } | sha256sum | cut -d' ' -f1)
+    all=$(sha256sum <tests/requirements-aws.txt | cut -d' ' -f1)
+    [ "$(cat "$aws_venv/stamp" "$aws_venv/stamp-tests" 2>/dev/null || true)" != "$want"$'\n'"$all" ] || return 0
     say "making the environment of the stand-in for AWS in $aws_venv"
     rm -rf "$aws_venv"
     python3 -m venv "$aws_venv"
-    "$aws_venv/bin/python" -m pip install --quiet --no-deps --only-binary :all: -r tests/requirements-aws.txt
+    "$aws_venv/bin/python" -m pip install --quiet --no-deps --only-binary :all: -r "$aws_packages" -r tests/requirements-aws.txt
     echo "$want" >"$aws_venv/stamp"
+    echo "$all" >"$aws_venv/stamp-tests"
 }
+
+# aws_env DIR: what the tests are told, one NAME=VALUE a line.
+aws_env() { printf '%s\n' "HAKIRI_TEST_AWS=$(cat "$1/url")" "HAKIRI_TEST_AWS_TOOLS=$aws_venv"; }
 
 # aws_serve DIR: everything it writes is in DIR, and what it holds is in memory. With KEEP set it outlives this script.
 aws_serve() {
@@ -78,7 +84,7 @@ aws() {
             KEEP=1 aws_serve "$dir"
         fi
         say "stop it with ./x aws stop"
-        echo "export HAKIRI_TEST_AWS=$(cat "$dir/url")"
+        aws_env "$dir" | sed 's/^/export /'
         ;;
     stop) aws_end "$dir" ;;
     url) cat "$dir/url" 2>/dev/null || die "not running: ./x aws start" ;;

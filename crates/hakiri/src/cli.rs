@@ -147,7 +147,7 @@ pub enum Command {
     Deploy(DeployArgs),
     /// Run a deployment's generated project on this machine, without an account
     #[command(
-        after_help = "Examples:\n  hakiri dev cloudflare\n  hakiri dev cloudflare --ticks 5\n\nReal workerd runs the generated Worker, Workflow and Durable Object; each container is a process of this binary. State is kept in .hakiri/dev. Needs node 20 or newer; the packages are installed once, into the cache."
+        after_help = "Examples:\n  hakiri dev cloudflare\n  hakiri dev aws --ticks 5\n\ncloudflare: real workerd runs the generated Worker, Workflow and Durable Object. Needs node 20 or newer.\naws: a stand-in for AWS takes the generated template and runs its machine, with permissions enforced. Needs Python 3.10 or newer, and PostgreSQL's programs where the catalog is one.\n\nContainers and functions are processes of this binary. State is kept in .hakiri/dev; packages are installed once, into the cache."
     )]
     Dev(DevArgs),
     /// Take a deployment away; what holds data stays unless it is named

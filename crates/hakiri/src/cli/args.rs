@@ -324,7 +324,7 @@ pub struct DeployArgs {
 /// `dev`.
 #[derive(Debug, Args)]
 pub struct DevArgs {
-    /// What to run: cloudflare
+    /// What to run: cloudflare or aws
     pub target: String,
     /// So many ticks one after the other, without waiting for the clock, then end
     #[arg(long, value_name = "N")]

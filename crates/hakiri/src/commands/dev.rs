@@ -16,7 +16,7 @@ use crate::cli::{DevArgs, GlobalArgs};
 use crate::deploy::files::Files;
 use crate::deploy::lock::Lock;
 use crate::deploy::{Target, changes, find, folder, target};
-use crate::dev::cloudflare;
+use crate::dev;
 use crate::environment::EnvironmentSecrets;
 use crate::exit::Exit;
 use crate::printer::Printer;
@@ -50,11 +50,9 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &DevArgs) -> Resu
     let generated = generated(printer, target, &place, args.dir.is_some(), &files, &work_dir)?;
     let secrets = EnvironmentSecrets::new(&loaded.dir).secrets(&local.secrets).await?;
     let value = |name: &String| Some((name.clone(), secrets.get(name)?.expose().to_owned()));
-    let options = cloudflare::Options {
+    let options = dev::Options {
         generated,
         work_dir,
-        bucket: local.bucket,
-        store: local.store,
         secrets: local.secrets.iter().filter_map(value).collect(),
         ticks: args.ticks,
         from: args.from.as_deref().map(str::parse::<Instant>).transpose()?.map(Instant::millis),
@@ -64,7 +62,7 @@ pub async fn run(global: &GlobalArgs, printer: &Printer, args: &DevArgs) -> Resu
     };
     let printer = printer.clone();
     // It waits for processes.
-    let ran = tokio::task::spawn_blocking(move || cloudflare::run(&printer, &options, local.packages)).await;
+    let ran = tokio::task::spawn_blocking(move || dev::run(&printer, &options, &local.platform)).await;
     ran.map_err(|e| Error::new(Code::Internal, format!("the local run: {e}")))??;
     Ok(Exit::Done)
 }

@@ -1,10 +1,13 @@
 //! What a deployment costs a month, before it does: quantities from the schedules and what a tick takes, prices from a
 //! dated file beside the target.
 
-use hakiri_core::Result;
+use std::collections::BTreeMap;
+
+use hakiri_core::codes::Code;
 use hakiri_core::spec::{PipelineSpec, Project};
 use hakiri_core::time::Tick;
-use serde::Serialize;
+use hakiri_core::{Error, Result};
+use serde::{Deserialize, Serialize};
 
 /// The mean month in days.
 pub const MONTH_DAYS: f64 = 365.0 / 12.0;
@@ -46,6 +49,45 @@ pub struct Item {
     pub included: f64,
     /// What the rest costs.
     pub amount: f64,
+}
+
+/// A price, as the dated files have them.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Price {
+    what: String,
+    unit: String,
+    included: f64,
+    per: f64,
+    price: f64,
+}
+
+/// Prices by name.
+pub type Prices = BTreeMap<String, Price>;
+
+/// What these quantities cost, by the names of their prices; of what there is nothing of, nothing is said.
+///
+/// # Errors
+/// `HK0001` for a quantity without a price.
+pub fn items(prices: &Prices, quantities: &[(&str, f64)]) -> Result<Vec<Item>> {
+    let used = quantities.iter().filter(|(_, quantity)| *quantity > 0.0);
+    used.map(|(name, quantity)| {
+        let price = prices.get(*name);
+        let price = price.ok_or_else(|| Error::new(Code::Internal, format!("prices.json has no `{name}`")))?;
+        Ok(Item {
+            what: price.what.clone(),
+            quantity: rounded(*quantity),
+            unit: price.unit.clone(),
+            included: price.included,
+            amount: rounded((quantity - price.included).max(0.0) / price.per * price.price),
+        })
+    })
+    .collect()
+}
+
+/// To four places: what is behind them is the arithmetic's and not the estimate's.
+pub fn rounded(number: f64) -> f64 {
+    (number * 1e4).round() / 1e4
 }
 
 /// How often a month the pipelines with a schedule run, together.

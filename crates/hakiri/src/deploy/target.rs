@@ -14,6 +14,7 @@ use super::resources::Resource;
 use super::secrets::{self, Needed};
 use super::steps::{Here, Removal};
 use super::template::Values;
+use crate::dev::Platform;
 
 /// A place to deploy to. All of it is pure: none of the functions touches the disk, the environment or a clock.
 pub trait Target: Debug + Sync {
@@ -86,14 +87,10 @@ pub trait Target: Debug + Sync {
 /// What a local run of a target needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Local {
-    /// The bucket's name.
-    pub bucket: String,
-    /// Where in it the store is.
-    pub store: String,
-    /// The secrets that containers are given, by name.
+    /// The secrets that its processes are given, by name.
     pub secrets: Vec<String>,
-    /// The `package.json` of what it runs on.
-    pub packages: &'static str,
+    /// What runs the files.
+    pub platform: Platform,
 }
 
 /// The files of a target for a project, or why there are none.

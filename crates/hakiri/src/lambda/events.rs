@@ -57,6 +57,7 @@ pub enum Operation {
 
 /// What the state machine does next.
 #[derive(Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(Deserialize))]
 #[serde(tag = "next", rename_all = "snake_case")]
 pub enum Answer {
     /// `step` for each of these; then, if there are more, `hand_over` and another execution, else `commit`.
@@ -215,6 +216,18 @@ mod tests {
         assert_eq!(of(after_commit(&AfterCommit::Wait { seconds: 1 })), json!({ "next": "wait", "seconds": 1 }));
         assert_eq!(of(Answer::Follow), json!({ "next": "follow" }));
         assert_eq!(of(Answer::Begin), json!({ "next": "begin" }));
+    }
+
+    /// The answers that the tests of the generated machine go over are answers of ours, field by field.
+    #[test]
+    fn the_machine_is_tested_with_answers_that_there_are() {
+        let text =
+            include_str!("../../tests/acceptance/deploy_aws/answers.json").replace("0123456789abcdef", run().as_str());
+        let recorded: std::collections::BTreeMap<String, Vec<Value>> = serde_json::from_str(&text).unwrap();
+        for answer in recorded.into_values().flatten() {
+            let read: Answer = serde_json::from_value(answer.clone()).unwrap_or_else(|e| panic!("{answer}: {e}"));
+            assert_eq!(serde_json::to_value(read).unwrap(), answer);
+        }
     }
 
     #[test]

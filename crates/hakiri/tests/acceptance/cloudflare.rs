@@ -9,118 +9,17 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::api::{self, Api, Request, Response};
+use crate::support::api::{self, Api};
 use crate::support::bucket::{Keys, objects_of, put};
 use crate::support::dev::{Dev, kill};
-use crate::support::pg::Db;
-use crate::support::{Project, files_below, sha256};
+use crate::support::sources::{
+    BUCKET, FIRST, SCRIPTS, Sources, assert_same, file, here, minute, named, records, reference, scripted, traces,
+};
+use crate::support::{Project, sha256};
 
-const FIRST: &str = "2026-11-27T00:00:00Z";
-const BUCKET: &str = "hakiri-test";
+const TARGET: &str = "[deploy.cloudflare]\nbucket = \"hakiri-test\"";
 /// The longest that anything here may take.
 const BOUND: Duration = Duration::from_secs(240);
-
-/// Three pipelines on a minute's schedule: an API, a database, and files in the bucket.
-fn manifest(inbox: &str) -> String {
-    format!(
-        r#"
-[[pipeline]]
-id = "api"
-schedule = "every 1m"
-catch_up = "each"
-secrets = ["API_URL"]
-source = {{ connector = "http", config = {{ base_url = "${{API_URL}}", allow_private = true, resources = {{ items = {{ path = "/items", records = "data", primary_key = ["id"], paginate = {{ page = {{ param = "page" }} }} }} }} }} }}
-[pipeline.table.items]
-incremental = "updated_at"
-
-[[pipeline]]
-id = "db"
-schedule = "every 1m"
-catch_up = "each"
-secrets = ["DB_URL"]
-tables = ["orders"]
-source = {{ connector = "postgres", config = {{ url = "${{DB_URL}}" }} }}
-[pipeline.table.orders]
-incremental = "updated_at"
-chunk_rows = 50
-
-[[pipeline]]
-id = "files"
-schedule = "every 1m"
-catch_up = "each"
-source = {{ connector = "file", config = {{ path = "s3://{BUCKET}/{inbox}/*.csv", table = "rows" }} }}
-
-[deploy.cloudflare]
-bucket = "{BUCKET}"
-"#
-    )
-}
-
-fn minute(n: u32, second: u32) -> String {
-    format!("2026-11-27T00:{n:02}:{second:02}Z")
-}
-
-/// Records of an API, some for each minute.
-fn records(minutes: u32) -> Vec<Value> {
-    let of = |m: u32, k: u32| json!({ "id": m * 10 + k, "name": format!("ü{m}"), "updated_at": minute(m, k) });
-    (0..minutes).flat_map(|m| (0..7).map(move |k| of(m, k))).collect()
-}
-
-/// A world of sources, with the same answers for everybody.
-struct Sources {
-    api: Api,
-    db: Db,
-    inbox: String,
-}
-
-impl Sources {
-    fn new(minutes: u32, slow: Duration) -> Self {
-        let pages = api::paged(records(minutes), 50);
-        let api = Api::start(move |request: &Request| {
-            std::thread::sleep(slow);
-            pages(request)
-        });
-        let db = Db::new("create table orders (id bigint primary key, amount numeric(10,2), updated_at timestamptz)");
-        db.connection.sql(&format!(
-            "insert into orders select m * 100 + k, k * 1.5, timestamptz '{FIRST}' + m * interval '1 minute' + k * interval '200 ms' \
-             from generate_series(0, {}) m, generate_series(0, 99) k",
-            minutes - 1
-        ));
-        let inbox = format!("inbox-{}-{}", std::process::id(), db.name);
-        Self { api, db, inbox }
-    }
-
-    fn project(&self) -> Project {
-        Project::new(&manifest(&self.inbox))
-    }
-
-    fn secrets(&self) -> Vec<(&'static str, String)> {
-        vec![("API_URL", self.api.url.clone()), ("DB_URL", self.db.url())]
-    }
-}
-
-/// The files of the inbox, the `n`th time.
-fn file(n: u32) -> (String, String) {
-    (format!("{n:03}.csv"), format!("id,n\n{n},a\n{},b\n", n + 1000))
-}
-
-/// What `hakiri run` makes of the ticks, here in a folder.
-fn reference(sources: &Sources, from: u32, ticks: u32, project: &Project) {
-    let endpoint = std::env::var("HAKIRI_TEST_S3").expect("HAKIRI_TEST_S3 is not set: run the tests with ./x test");
-    for n in from..from + ticks {
-        let mut command = project.command(&["run", "--tick", &minute(n, 0)]);
-        command.envs(sources.secrets()).env("AWS_ENDPOINT_URL", &endpoint);
-        let ran: crate::support::Ran = command.output().unwrap().into();
-        ran.expect(0);
-    }
-}
-
-/// The files by their hashes, but the marker, which names its catalog.
-fn here(project: &Project) -> BTreeMap<String, String> {
-    let files = files_below(&project.store(), &project.store()).into_iter();
-    let files = files.filter(|f| f != "_hakiri.json" && !f.starts_with(".tmp/"));
-    files.map(|f| (f.clone(), sha256(&std::fs::read(project.store().join(&f)).unwrap()))).collect()
-}
 
 /// The same of the local R2, which the platform must be started for.
 fn there(project: &Project, secrets: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -140,23 +39,6 @@ fn deliver(sources: &Sources, project: &Project, secrets: &[(&str, &str)], files
         put(&endpoint, BUCKET, &key, text.as_bytes(), &Keys::from_env());
         put(&s3, BUCKET, &key, text.as_bytes(), &Keys::local());
     }
-}
-
-/// Compares and says what differs by name.
-#[track_caller]
-fn assert_same(here: &BTreeMap<String, String>, there: &BTreeMap<String, String>) {
-    let missing: Vec<_> = here.keys().filter(|f| !there.contains_key(*f)).collect();
-    let more: Vec<_> = there.keys().filter(|f| !here.contains_key(*f)).collect();
-    let other: Vec<_> = here.iter().filter(|(f, h)| there.get(*f).is_some_and(|t| t != *h)).map(|(f, _)| f).collect();
-    assert!(
-        missing.is_empty() && more.is_empty() && other.is_empty(),
-        "missing: {missing:#?}\nmore: {more:#?}\nother bytes: {other:#?}"
-    );
-}
-
-/// Those files that commits name: strays of attempts that were killed are `gc`'s.
-fn named(files: &BTreeMap<String, String>, by: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    files.iter().filter(|(f, _)| by.contains_key(*f)).map(|(f, h)| (f.clone(), h.clone())).collect()
 }
 
 /// Every container that was started ended by itself within seconds of having nothing to do: what a container is not told,
@@ -182,7 +64,7 @@ fn ended_soon(lines: &[Value]) {
 #[test]
 fn kill_nothing_and_twenty_ticks_have_the_bytes_of_a_laptop() {
     let sources = Sources::new(20, Duration::ZERO);
-    let (cloud, laptop) = (sources.project(), sources.project());
+    let (cloud, laptop) = (sources.project(TARGET), sources.project(TARGET));
     let secrets = sources.secrets();
     let secrets: Vec<(&str, &str)> = secrets.iter().map(|(n, v)| (*n, v.as_str())).collect();
     let mut ticked = 0;
@@ -205,7 +87,7 @@ fn kill_nothing_and_twenty_ticks_have_the_bytes_of_a_laptop() {
 fn kill_workerd_and_containers_at_random_and_nothing_is_lost_or_doubled() {
     let kills = if std::env::var_os("HAKIRI_LONG").is_some() { 60 } else { 12 };
     let sources = Sources::new(20, Duration::from_millis(250));
-    let (cloud, laptop) = (sources.project(), sources.project());
+    let (cloud, laptop) = (sources.project(TARGET), sources.project(TARGET));
     let secrets = sources.secrets();
     let secrets: Vec<(&str, &str)> = secrets.iter().map(|(n, v)| (*n, v.as_str())).collect();
     deliver(&sources, &cloud, &secrets, &[1, 2, 3]);
@@ -243,54 +125,6 @@ fn kill_workerd_and_containers_at_random_and_nothing_is_lost_or_doubled() {
     let (here, there) = (here(&laptop), there(&cloud, &secrets));
     // Nothing that a laptop committed is missing or different; what is more are strays that no commit names.
     assert_same(&here, &named(&there, &here));
-}
-
-/// What a source does before it answers well, by request of its first page.
-struct Script {
-    name: &'static str,
-    faults: &'static [(u16, Option<&'static str>)],
-    /// How long its first answer takes.
-    slow: Duration,
-}
-
-const SCRIPTS: [Script; 6] = [
-    Script { name: "no fault", faults: &[], slow: Duration::ZERO },
-    Script { name: "rate limited", faults: &[(429, Some("1")), (429, Some("2"))], slow: Duration::ZERO },
-    Script { name: "unavailable twice", faults: &[(503, None); 2], slow: Duration::ZERO },
-    Script { name: "gone", faults: &[(404, None); 8], slow: Duration::ZERO },
-    Script { name: "refused", faults: &[(401, None); 8], slow: Duration::ZERO },
-    // Longer than a worker lets a request wait: the next one joins the step.
-    Script { name: "slow", faults: &[], slow: Duration::from_secs(22) },
-];
-
-/// An API that follows a script, for one project alone.
-fn scripted(script: &Script) -> Api {
-    let (asked, faults, slow) = (Arc::new(AtomicUsize::new(0)), script.faults, script.slow);
-    let pages = api::paged(records(1), 50);
-    Api::start(move |request| {
-        let n = asked.fetch_add(1, Ordering::SeqCst);
-        std::thread::sleep(if n == 0 { slow } else { Duration::ZERO });
-        match faults.get(n) {
-            Some((status, after)) => {
-                let answer = Response::text(*status, "text/plain", "fault");
-                after.map_or(answer.clone(), |after| answer.header("retry-after", after))
-            }
-            None => pages(request),
-        }
-    })
-}
-
-/// The answers of each step's calls, in order, from log lines.
-fn traces<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<String, Vec<String>> {
-    let mut out: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for line in lines {
-        let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
-        let (Some(op), Some(next)) = (line["op"].as_str(), line["next"].as_str()) else { continue };
-        if op == "step" {
-            out.entry(format!("{} {}", line["run"], line["step_index"])).or_default().push(next.to_owned());
-        }
-    }
-    out
 }
 
 #[test]

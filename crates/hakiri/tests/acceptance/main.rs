@@ -12,6 +12,7 @@
 )]
 
 mod aws_runtime;
+mod aws;
 mod behaviour;
 mod cloudflare;
 mod cluster;

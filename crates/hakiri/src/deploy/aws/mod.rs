@@ -42,8 +42,10 @@ use super::input::Input;
 use super::progress::PROGRESS;
 use super::resources::Resource;
 use super::steps::{Here, Removal};
-use super::target::Target;
+use super::target::{Local, Target};
 use super::template::Values;
+use crate::dev::Platform;
+use crate::dev::aws::Deployment;
 
 const OWN_CATALOG: &str = "A table of DynamoDB, or a database of RDS, takes its place.";
 const OWN_STORE: &str = "The deployment's S3 bucket takes its place.";
@@ -130,6 +132,17 @@ impl Target for Aws {
 
     fn removal(&self, input: &Input<'_>, with_data: bool) -> Result<Removal> {
         apply::removal(input, &Settings::of(input), with_data)
+    }
+
+    fn local(&self, input: &Input<'_>) -> Option<Local> {
+        let s = Settings::of(input);
+        let secrets = s.passed.into_iter().map(|needed| needed.name).collect();
+        let buckets = s.read.into_iter().chain(s.bucket).collect();
+        let database = s.database_secret.is_some();
+        Some(Local {
+            secrets,
+            platform: Platform::Aws(Deployment { name: s.name, region: s.region, buckets, database }),
+        })
     }
 
     fn notes(&self, input: &Input<'_>) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 use hakiri_core::Result;
 
-use super::cli::Cli;
+use super::cli::{Cli, output_query};
 use super::settings::{Function, Settings};
 use super::{apply, resources};
 use crate::deploy::FORMAT;
@@ -53,7 +53,11 @@ pub(super) fn example(s: &Settings) -> Result<Option<String>> {
         format!("{}: {}{comma}", json(&needed.name), json(&what))
     };
     let names = s.passed.iter().enumerate().map(entry).collect();
-    Values::default().with_lines("names", names).fill(include_str!("secrets.example.json")).map(Some)
+    Values::default()
+        .with("format", FORMAT.to_string())
+        .with_lines("names", names)
+        .fill(include_str!("secrets.example.json"))
+        .map(Some)
 }
 
 fn json(text: &str) -> String {
@@ -81,7 +85,7 @@ fn looking(s: &Settings) -> Vec<String> {
     let aws = |args: &[&str]| line(&cli.words(args));
     let learned = |name: &str, command: String| format!("{name}=$({command})");
     let output = |name: &str| {
-        let query = format!("Stacks[0].Outputs[?OutputKey=='{name}'].OutputValue");
+        let query = output_query(name);
         aws(&["cloudformation", "describe-stacks", "--stack-name", &s.name, "--query", &query, "--output", "text"])
     };
     let physical = |id: &str| {

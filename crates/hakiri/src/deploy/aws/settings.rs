@@ -186,19 +186,18 @@ pub(super) fn scheduled<'p>(input: &Input<'p>) -> Vec<&'p PipelineSpec> {
 }
 
 impl Size {
-    /// The task of so much memory: a processor for every 4 GiB, which is within what each number of them may have.
+    /// The task of so much memory, with a processor for every 4 GiB of it, or for more where there is none of that.
     pub(super) fn of(memory_mib: u64) -> Self {
-        let processors = [256, 512, 1_024, 2_048, 4_096, 8_192, 16_384];
-        let fits = |cpu: &u64| cpu * 4 >= memory_mib && memory_mib <= memory_range(*cpu).1;
-        let cpu = processors.into_iter().find(fits).unwrap_or(16_384);
-        Self { memory_mib, cpu }
+        let all = [256, 512, 1_024, 2_048, 4_096, 8_192, 16_384].map(|cpu| Self { memory_mib, cpu });
+        let found = all.iter().find(|size| size.cpu * 4 >= memory_mib && size.exists());
+        *found.or_else(|| all.iter().rfind(|size| size.exists())).unwrap_or(&all[0])
     }
 
     /// Whether there is such a task.
     pub(super) fn exists(self) -> bool {
         let (least, most, step) = memory_range(self.cpu);
         let small = self.cpu == 256 && self.memory_mib == 512;
-        small || (self.memory_mib >= least && self.memory_mib <= most && self.memory_mib % step == 0)
+        small || (self.memory_mib >= least && self.memory_mib <= most && self.memory_mib.is_multiple_of(step))
     }
 }
 
@@ -212,5 +211,33 @@ fn memory_range(cpu: u64) -> (u64, u64, u64) {
         4_096 => (8_192, 30_720, 1_024),
         8_192 => (16_384, 61_440, 4_096),
         _ => (32_768, 122_880, 8_192),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_has_as_many_processors_as_its_memory_may_have() {
+        for (memory_mib, cpu) in [
+            (512, 256),
+            (1_024, 256),
+            (2_048, 512),
+            (4_096, 1_024),
+            (5_120, 2_048),
+            (8_192, 2_048),
+            (16_384, 4_096),
+            (30_720, 8_192 / 2),
+            (32_768, 8_192),
+            (36_864, 8_192),
+            (122_880, 16_384),
+        ] {
+            let size = Size::of(memory_mib);
+            assert!(size.exists() && size.cpu == cpu, "{size:?} is not of {cpu}");
+        }
+        for none in [256, 768, 1_536, 33_792, 65_000, 131_072] {
+            assert!(!Size::of(none).exists(), "{none}");
+        }
     }
 }

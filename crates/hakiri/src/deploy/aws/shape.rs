@@ -79,7 +79,7 @@ const ROWS: [Row; 7] = [
         Compute::Fargate,
         "its database's address is a secret, and may be in a network that functions are not in",
     ),
-    (|_| true, Compute::Lambda, "each step is a call of its own, and one that takes longer is continued by the next"),
+    (|_| true, Compute::Lambda, "each step is a call of its own, of up to 15 minutes"),
 ];
 
 fn choose(facts: &Facts) -> Choice<Compute> {

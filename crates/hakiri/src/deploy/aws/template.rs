@@ -510,7 +510,49 @@ pub(super) fn logical_id(pipeline: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use hakiri_core::spec::{ManifestText, parse};
+
     use super::*;
+
+    /// The logical ids of a template's resources, with the line of each one's type.
+    fn resources(text: &str) -> BTreeSet<(String, String)> {
+        let lines: Vec<&str> = text.lines().collect();
+        let pairs = lines.windows(2).filter(|pair| pair[1].starts_with("    Type: "));
+        pairs.map(|pair| (pair[0].trim().to_owned(), pair[1].trim().to_owned())).collect()
+    }
+
+    #[test]
+    fn asleep_a_stack_is_its_data_under_the_same_names_and_nothing_that_runs() {
+        for (settings, kept) in [
+            ("", &["Bucket:", "BucketPolicy:", "Table:", "Secret:"][..]),
+            ("bucket = \"acme-lake\"", &["Table:", "Secret:"]),
+            (
+                "catalog = \"postgres\"",
+                &["Bucket:", "Database:", "DatabaseSecret:", "Network:", "TaskGroup:", "Secret:"],
+            ),
+        ] {
+            let text = format!(
+                "[project]\nname = \"shop\"\n[notify]\nwebhook = \"${{HOOK}}\"\n[deploy.aws]\n{settings}\n[[pipeline]]\nid = \"a\"\n\
+                 schedule = \"every 1h\"\nsource = {{ connector = \"file\", config = {{ path = \"s3://in/a.csv\" }} }}\n"
+            );
+            let manifest = [ManifestText::new("hakiri.toml", text)];
+            let project = parse(&manifest, None, &crate::world::connectors().list()).unwrap();
+            let input = Input { project: &project, manifest: &manifest, project_from_files: None };
+            let s = Settings::of(&input);
+            let (awake, asleep) = (template(&input, &s, true).unwrap(), template(&input, &s, false).unwrap());
+            let (all, left) = (resources(&awake), resources(&asleep));
+            assert!(left.is_subset(&all) && left.len() < all.len(), "{settings}: {left:?}");
+            for id in kept {
+                assert!(left.iter().any(|(left, _)| left == id), "{settings}: {id} of {left:?}");
+            }
+            for runs in ["Lambda", "StepFunctions", "Scheduler", "ECS", "IAM", "SQS", "CloudWatch", "Logs"] {
+                assert!(!left.iter().any(|(_, kind)| kind.contains(&format!("::{runs}::"))), "{settings}: {left:?}");
+            }
+            assert!(!asleep.contains("ImageUri"));
+        }
+    }
 
     #[test]
     fn each_pipeline_has_a_logical_id_of_its_own() {

@@ -2,14 +2,12 @@
 //!
 //! The included quantities are those of the whole account; a project that shares it has fewer of them.
 
-use std::collections::BTreeMap;
-
 use hakiri_core::codes::Code;
 use hakiri_core::{Error, Result};
 use serde::Deserialize;
 
 use super::limits::Size;
-use crate::deploy::cost::{Cost, Item, ticks_a_month};
+use crate::deploy::cost::{self, Cost, Item, ticks_a_month};
 use crate::deploy::input::Input;
 
 /// A Durable Object is charged as if it had this much memory, in GB.
@@ -23,7 +21,7 @@ struct Prices {
     as_of: String,
     source: String,
     plan: Plan,
-    items: BTreeMap<String, Price>,
+    items: cost::Prices,
     per_tick: PerTick,
     per_wake: PerWake,
 }
@@ -33,16 +31,6 @@ struct Prices {
 struct Plan {
     what: String,
     month: f64,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Price {
-    what: String,
-    unit: String,
-    included: f64,
-    per: f64,
-    price: f64,
 }
 
 /// What a tick takes that reads little and commits one table.
@@ -96,23 +84,13 @@ pub(super) fn cost(input: &Input<'_>, size: Size) -> Result<Cost> {
         included: 0.0,
         amount: prices.plan.month,
     }];
-    for (name, quantity) in quantities {
-        let price =
-            prices.items.get(name).ok_or_else(|| Error::new(Code::Internal, format!("prices.json has no `{name}`")))?;
-        items.push(Item {
-            what: price.what.clone(),
-            quantity,
-            unit: price.unit.clone(),
-            included: price.included,
-            amount: (quantity - price.included).max(0.0) / price.per * price.price,
-        });
-    }
+    items.extend(cost::items(&prices.items, &quantities)?);
     Ok(Cost {
         currency: "USD",
         prices_as_of: prices.as_of,
         source: prices.source,
-        ticks,
-        total: items.iter().map(|i| i.amount).sum(),
+        ticks: cost::rounded(ticks),
+        total: cost::rounded(items.iter().map(|i| i.amount).sum()),
         items,
         assumptions: vec![
             format!(

@@ -27,6 +27,8 @@ use super::secrets::{self, Needed};
 use super::steps::{Here, Removal};
 use super::target::{self, Local, Target};
 use super::template::{Values, shell};
+use crate::dev::Platform;
+use crate::dev::cloudflare::Deployment;
 use crate::environment::CATALOG_TOKEN;
 
 /// The longest name: with `-runner` it is still one that every part of the platform takes.
@@ -304,7 +306,9 @@ impl Target for Cloudflare {
     fn local(&self, input: &Input<'_>) -> Option<Local> {
         let s = Settings::of(input);
         let secrets = s.passed.into_iter().map(|n| n.name).collect();
-        Some(Local { bucket: s.bucket, store: s.store, secrets, packages: include_str!("package.json") })
+        let packages = include_str!("package.json");
+        let platform = Platform::Workerd(Deployment { bucket: s.bucket, store: s.store, packages });
+        Some(Local { secrets, platform })
     }
 
     fn apply(&self, input: &Input<'_>) -> Result<Option<Here>> {

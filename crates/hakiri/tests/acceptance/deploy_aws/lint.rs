@@ -54,12 +54,8 @@ const FAULTS: [(&str, &str, &str); 20] = [
     ("template.yaml", "!GetAtt Function.Arn", "!GetAtt Funktion.Arn"),
     ("template.yaml", "Timeout: 900", "Timeout: 901"),
     ("template.yaml", "s3:PutObject", "s3:PutObjekt"),
-    ("template.yaml", "                - s3:DeleteObject\n", ""),
-    (
-        "template.yaml",
-        "                - dynamodb:Query\n",
-        "                - dynamodb:Query\n                - dynamodb:Scan\n",
-    ),
+    ("template.yaml", "- s3:DeleteObject", "- s3:GetObject"),
+    ("template.yaml", "dynamodb:Query", "dynamodb:Scan"),
     ("template.yaml", "DeletionPolicy: RetainExceptOnCreate", "DeletionPolicy: Delete"),
     ("template.yaml", "cron(0/15 * * * ? *)", "cron(0/15 * * * * *)"),
     ("template.yaml", "cron(0/15 * * * ? *)", "cron(0/15 25 * * ? *)"),
@@ -94,12 +90,10 @@ fn each_fault_is_seen_by_a_linter_or_a_check() {
         let substituted = machine::substituted(&definition, &read::substitutions(&parsed));
         let mut seen = template::problems(&yaml, &definition);
         seen.extend(machine::problems(&substituted));
-        if let Ok(machine) = serde_json::from_str(&substituted) {
-            // What a call is cannot be said of one that does not exist.
-            let used = std::panic::catch_unwind(|| rights::used(&parsed, &machine));
-            if used.is_ok_and(|used| used != rights::granted(&parsed)) {
-                seen.push("rights".to_owned());
-            }
+        if let Ok(machine) = serde_json::from_str(&substituted)
+            && rights::used(&parsed, &machine) != rights::granted(&parsed)
+        {
+            seen.push("rights".to_owned());
         }
         if seen.is_empty() && file == "template.yaml" {
             let path = dir.path().join(format!("{n}.yaml"));

@@ -31,6 +31,25 @@ const TRANSIENT: [&str; 9] = [
     "States.Timeout",
 ];
 
+/// What an orchestrator does: the operation (or all steps), its answer, and what is called then.
+const OBEYED: [(&str, &str, &str); 15] = [
+    ("begin", "steps", "steps"),
+    ("begin", "commit", "commit"),
+    ("begin", "wait", "begin"),
+    ("begin", "follow", "another execution"),
+    ("begin", "nothing", "end"),
+    ("step", "done", "end"),
+    ("step", "fail", "end"),
+    ("step", "again", "step"),
+    ("step", "wait", "step"),
+    ("steps", "more", "hand_over"),
+    ("steps", "no more", "commit"),
+    ("hand_over", "begin", "another execution"),
+    ("commit", "begin", "begin"),
+    ("commit", "wait", "commit"),
+    ("commit", "nothing", "end"),
+];
+
 /// A definition with its substitutions, as the service has it.
 pub fn substituted(text: &str, substitutions: &BTreeMap<String, String>) -> String {
     substitutions.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("${{{name}}}"), value))
@@ -171,7 +190,58 @@ impl Walk {
         while let Some((name, data)) = next.pop() {
             if self.seen.insert(format!("{name} {data}")) {
                 self.entered.insert(name.clone());
-                next.extend(self.state(&name, &scope["States"][&name], &data, context));
+                let state = &scope["States"][&name];
+                let ways = self.state(&name, state, &data, context);
+                self.calls(&name, scope, state, &ways, context);
+                next.extend(ways);
+            }
+        }
+    }
+
+    /// Whether what is called next is what each answer says.
+    fn calls(&mut self, name: &str, scope: &Value, state: &Value, ways: &[(String, Value)], context: &Value) {
+        let answered = match state["Type"].as_str().unwrap() {
+            "Map" => "steps",
+            "Task" if state["Resource"] == LAMBDA => state["Parameters"]["Payload"]["op"].as_str().unwrap_or_default(),
+            _ => return,
+        };
+        // What is caught comes last: the end, whatever was asked.
+        let caught = state["Catch"].as_array().map_or(0, Vec::len);
+        let (answers, caught) = ways.split_at(ways.len() - caught);
+        for (next, data) in answers {
+            let answer = match answered {
+                "begin" => data["begin"]["answer"]["next"].as_str(),
+                "commit" => data["commit"]["answer"]["next"].as_str(),
+                "step" => data["result"]["answer"]["next"].as_str(),
+                "steps" => Some(if data["begin"]["answer"]["more"] == true { "more" } else { "no more" }),
+                _ => Some("begin"),
+            };
+            let answer = answer.unwrap_or_default();
+            let expected = OBEYED.iter().find(|(op, said, _)| (*op, *said) == (answered, answer)).map(|row| row.2);
+            let called = self.next_call(scope, next, data, context);
+            if expected != Some(called.as_str()) {
+                self.problems.insert(format!("{name}: after `{answer}` of {answered} comes {called}"));
+            }
+        }
+        for (next, data) in caught {
+            let called = self.next_call(scope, next, data, context);
+            if called != "end" {
+                self.problems.insert(format!("{name}: after another has taken over comes {called}"));
+            }
+        }
+    }
+
+    /// What is called from a state on.
+    fn next_call(&mut self, scope: &Value, name: &str, data: &Value, context: &Value) -> String {
+        let state = &scope["States"][name];
+        let ends = state["End"] == true || ["Succeed", "Fail"].iter().any(|kind| state["Type"] == *kind);
+        match state["Type"].as_str().unwrap() {
+            "Task" => state["Parameters"]["Payload"]["op"].as_str().unwrap_or("another execution").to_owned(),
+            "Map" => "steps".to_owned(),
+            _ if ends => "end".to_owned(),
+            _ => {
+                let ways = self.state(name, state, data, context);
+                ways.first().map(|(next, data)| self.next_call(scope, next, data, context)).unwrap_or_default()
             }
         }
     }

@@ -81,10 +81,11 @@ impl Cloud {
         command.envs(ENV).output().unwrap().into()
     }
 
-    /// A command of the command line, whose answer is JSON, or nothing.
+    /// A command of the command line, whose answer is JSON, or nothing. It is told where to, since not every one of them
+    /// heeds the variable (G9).
     fn ask(&self, args: &[&str]) -> Value {
         let mut command = Command::new(self.tools.join("bin/aws"));
-        self.prepare(command.args(args).args(["--output", "json"]));
+        self.prepare(command.args(args).args(["--output", "json", "--endpoint-url", &self.url]));
         let ran: Ran = command.output().unwrap().into();
         let ran = ran.expect(0);
         if ran.stdout.trim().is_empty() { Value::Null } else { ran.json() }
@@ -97,20 +98,12 @@ impl Cloud {
         found.unwrap_or_else(|| panic!("no {name} in {all:#?}"))["OutputValue"].as_str().unwrap().to_owned()
     }
 
-    /// What there is of everything that the template has.
+    /// What there is of everything that the template has, asked for at once: each start of the command line takes a second.
     fn there(&self) -> Value {
-        json!({
-            "functions": self.ask(&["lambda", "list-functions", "--query", "Functions[].FunctionName"]),
-            "machines": self.ask(&["stepfunctions", "list-state-machines", "--query", "stateMachines[].name"]),
-            "schedules": self.ask(&["scheduler", "list-schedules", "--query", "Schedules[].Name"]),
-            "alarms": self.ask(&["cloudwatch", "describe-alarms", "--query", "length(MetricAlarms)"]),
-            "queues": self.ask(&["sqs", "list-queues", "--query", "length(QueueUrls || `[]`)"]),
-            "roles": self.ask(&["iam", "list-roles", "--query", "length(Roles)"]),
-            "groups": self.ask(&["logs", "describe-log-groups", "--query", "length(logGroups)"]),
-            "buckets": self.ask(&["s3api", "list-buckets", "--query", "length(Buckets)"]),
-            "tables": self.ask(&["dynamodb", "list-tables", "--query", "length(TableNames)"]),
-            "secrets": self.ask(&["secretsmanager", "list-secrets", "--query", "SecretList[].Name"]),
-        })
+        let mut command = Command::new(self.tools.join("bin/python"));
+        self.prepare(command.arg("-c").arg(include_str!("there.py")).arg(&self.url));
+        let ran: Ran = command.output().unwrap().into();
+        ran.expect(0).json()
     }
 }
 
@@ -139,7 +132,7 @@ fn killed(cloud: &Cloud, project: &Project) {
 }
 
 #[test]
-fn kill_nothing_but_hakiri_and_real_commands_go_on_put_to_sleep_wake_and_take_away() {
+fn real_commands_go_on_after_a_kill_put_to_sleep_wake_and_take_away() {
     let (cloud, project) = (Cloud::start(), Project::new(SHOP));
     let nothing = cloud.there();
     killed(&cloud, &project);
@@ -208,4 +201,28 @@ fn kill_nothing_but_hakiri_and_real_commands_go_on_put_to_sleep_wake_and_take_aw
     cloud.hakiri(&project, &with_data).expect(0).says("destroyed");
     assert_eq!(cloud.there(), nothing);
     assert!(!text(&project, &format!("{DIR}/.hakiri-deploy.progress")).contains(STACK));
+
+    by_hand(&cloud, &project);
+    assert_eq!(cloud.there()["functions"], json!([STACK]));
+}
+
+/// The commands of the folder's README, as a person types them, and then those that look at what there is.
+fn by_hand(cloud: &Cloud, project: &Project) {
+    let readme = text(project, &format!("{DIR}/README.md"));
+    let mut blocks = readme.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap().to_owned());
+    let (steps, looking) = (blocks.next().unwrap(), blocks.next().unwrap());
+    project.write(&format!("{DIR}/secrets.json"), text(project, &format!("{DIR}/secrets.example.json")));
+    // SQS is asked at an address of AWS whatever the variable says (G9), and no wake has a body here.
+    let looking: Vec<&str> =
+        looking.lines().filter(|line| !line.starts_with("aws sqs ") && !line.contains(" start-execution ")).collect();
+    assert!(looking.len() > 4, "{looking:#?}");
+    let mut shell = Command::new("bash");
+    let script =
+        format!("set -eux -o pipefail\n{}{}", steps.replace("command -v hakiri", "echo $HAKIRI"), looking.join("\n"));
+    shell.args(["-c", &script]).current_dir(project.path().join(DIR)).env("HAKIRI", crate::support::binary());
+    cloud.prepare(&mut shell);
+    let ran: Ran = shell.output().unwrap().into();
+    ran.expect(0);
+    let secret = cloud.ask(&["secretsmanager", "get-secret-value", "--secret-id", STACK, "--query", "SecretString"]);
+    assert!(secret.as_str().unwrap().contains("<a secret of the pipeline api>"), "{secret}");
 }

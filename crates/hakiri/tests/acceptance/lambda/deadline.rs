@@ -10,6 +10,7 @@ use serde_json::json;
 use super::{minutely, source};
 use crate::support::lambda::{Deployment, Lambda};
 use crate::support::pg::Connection;
+use crate::support::proxy::Proxy;
 
 /// How often the server was asked to copy each range: its log has every statement, and a range has its bounds in its.
 fn copies(server: &Server) -> BTreeMap<String, usize> {
@@ -132,4 +133,24 @@ fn a_function_that_dies_is_started_anew_and_its_run_goes_on_when_its_lease_ends(
     // Another execution takes the run over once the lease has ended, and only then.
     function.drive("p", "2026-11-28T09:00:00Z");
     assert_eq!(deployment.rows("select count(*) n, count(distinct id) d from p_t"), json!([{ "n": 30, "d": 30 }]));
+}
+
+#[test]
+fn a_commit_that_does_not_end_in_time_says_so_and_is_made_by_the_next_call() {
+    let db = source(3);
+    let s3 = std::env::var("HAKIRI_TEST_S3").unwrap();
+    let cable = Proxy::start("127.0.0.2", s3.trim_start_matches("http://"));
+    let deployment = Deployment::new(&minutely("", "")).with("DATABASE_URL", &db.url());
+    let deployment = deployment.with("AWS_ENDPOINT_URL_S3", &format!("http://{}", cable.address));
+    let function = deployment.function();
+    let begun = function.begin("p", "2026-11-28T09:00:00Z");
+    assert_eq!(function.ask(&Lambda::step("p", &begun, 0)), json!({ "next": "done" }));
+    cable.cut();
+    let (asked, commit) = (Instant::now(), Lambda::of("commit", "p", &begun));
+    assert_eq!(function.ask_within(&commit, Duration::from_secs(4)), json!({ "next": "wait", "seconds": 1 }));
+    assert!(asked.elapsed() < Duration::from_millis(3_900), "{:?}", asked.elapsed());
+    cable.mend();
+    assert_eq!(function.ask(&commit), json!({ "next": "begin" }));
+    assert_eq!(function.ask(&commit), json!({ "next": "begin" }), "and again, harmlessly");
+    assert_eq!(deployment.rows("select count(*) n from p_t"), json!([{ "n": 3 }]));
 }

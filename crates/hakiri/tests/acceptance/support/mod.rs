@@ -3,11 +3,13 @@
 pub mod api;
 pub mod bucket;
 pub mod dev;
+pub mod faulty;
 pub mod lambda;
 pub mod orchestrator;
 pub mod pg;
 pub mod proxy;
 pub mod server;
+pub mod sources;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

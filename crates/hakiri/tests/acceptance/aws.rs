@@ -1,0 +1,256 @@
+//! `hakiri deploy aws` on a stand-in for AWS: the generated template deployed through CloudFormation, the generated machine
+//! interpreted, the binary as the function and as the container of each task, in both shapes: a table of DynamoDB with
+//! functions and a task, and a PostgreSQL with tasks alone. Permissions are enforced. The bytes of the parts are those of
+//! `hakiri run` (P1), whatever is killed (E1), and the calls of each step those of the orchestrator in process (E6).
+
+mod faults;
+mod permissions;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::api;
+use crate::support::bucket::{Keys, objects_of, put};
+use crate::support::dev::{Dev, kill};
+use crate::support::pg::Db;
+use crate::support::sources::{
+    BUCKET, FIRST, SCRIPTS, Sources, assert_same, file, here, minute, named, reference, scripted, traces,
+};
+use crate::support::{Project, sha256};
+
+/// The longest that anything here may take.
+const BOUND: Duration = Duration::from_secs(240);
+/// Functions for what they can reach, and a task for the database.
+const FUNCTIONS: &str = "[deploy.aws]\nfargate = [\"db\"]";
+/// Tasks alone, on PostgreSQL.
+const TASKS: &str = "[deploy.aws]\ncatalog = \"postgres\"";
+
+/// A deployment on the stand-in, where somebody may look and bring files.
+struct There {
+    dev: Dev,
+    /// The stand-in's address.
+    url: String,
+    /// The store's bucket.
+    bucket: String,
+}
+
+impl There {
+    fn open(project: &Project, secrets: &[(&str, &str)]) -> Self {
+        let mut dev = Dev::start(project, "aws", &["--ticks", "0"], secrets);
+        let ready = dev.wait_for("ready", BOUND);
+        let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("{ready}")).to_owned();
+        Self { url: text(&ready["url"]), bucket: text(&ready["outputs"]["Bucket"]), dev }
+    }
+
+    /// The files of the store by their hashes, but the marker.
+    fn files(&self) -> BTreeMap<String, String> {
+        let files = objects_of(&self.url, &self.bucket, "", &Keys::local());
+        files.into_iter().filter(|(f, _)| f != "_hakiri.json").map(|(f, bytes)| (f, sha256(&bytes))).collect()
+    }
+
+    /// Puts files into the inbox here, and into that of `hakiri run`.
+    fn deliver(&self, sources: &Sources, files: &[u32]) {
+        let endpoint = std::env::var("HAKIRI_TEST_S3").expect("HAKIRI_TEST_S3 is not set: run the tests with ./x test");
+        for (name, text) in files.iter().copied().map(file) {
+            let key = format!("{}/{name}", sources.inbox);
+            put(&endpoint, BUCKET, &key, text.as_bytes(), &Keys::from_env());
+            put(&self.url, BUCKET, &key, text.as_bytes(), &Keys::local());
+        }
+    }
+
+    /// Ends it in an orderly way.
+    fn close(self) {
+        drop(self.dev);
+    }
+}
+
+fn borrowed<'s>(secrets: &'s [(&'static str, String)]) -> Vec<(&'s str, &'s str)> {
+    secrets.iter().map(|(name, value)| (*name, value.as_str())).collect()
+}
+
+/// No execution of a run without faults fails, and every tick is reported.
+#[track_caller]
+fn all_went_well(lines: &[Value], ticks: usize) {
+    let settled: Vec<&Value> = lines.iter().filter(|l| l["event"] == "settled").collect();
+    assert_eq!(settled.len(), ticks);
+    let failed: Vec<_> = settled.iter().filter(|l| l["failed"] != serde_json::json!({})).collect();
+    let said: Vec<_> = lines.iter().filter(|l| l["part"] == "machine").collect();
+    assert!(failed.is_empty(), "{failed:#?}\n{said:#?}");
+}
+
+fn twenty_ticks(deploy: &str) -> Vec<Value> {
+    let sources = Sources::new(20, Duration::ZERO);
+    let (cloud, laptop) = (sources.project(deploy), sources.project(deploy));
+    let secrets = sources.secrets();
+    let secrets = borrowed(&secrets);
+    let mut all = Vec::new();
+    // What was deployed, its catalog and its store outlive the local run.
+    for (from, ticks, files) in [(0, 12, vec![1, 2]), (12, 8, vec![3])] {
+        let there = There::open(&cloud, &secrets);
+        there.deliver(&sources, &files);
+        there.close();
+        let (first, count) = (minute(from, 0), ticks.to_string());
+        let lines = Dev::start(&cloud, "aws", &["--ticks", &count, "--from", &first], &secrets).finish(BOUND);
+        all_went_well(&lines, ticks as usize);
+        all.extend(lines);
+        reference(&sources, from, ticks, &laptop);
+    }
+    let (here, there) = (here(&laptop), There::open(&cloud, &secrets).files());
+    assert!(here.keys().filter(|f| f.ends_with(".parquet")).count() >= 20 + 40 + 3, "{here:#?}");
+    assert_same(&here, &there);
+    all
+}
+
+/// How many processes of a part were started.
+fn started(lines: &[Value], part: &str) -> usize {
+    lines.iter().filter(|l| l["event"] == "started" && l["part"] == part).count()
+}
+
+#[test]
+fn aws_twenty_ticks_of_functions_and_a_task_have_the_bytes_of_a_laptop() {
+    let lines = twenty_ticks(FUNCTIONS);
+    // Functions are kept warm; a task is one for each run.
+    let (functions, tasks) = (started(&lines, "function"), started(&lines, "task:db"));
+    assert!((1..=20).contains(&functions) && tasks >= 20, "{functions} functions, {tasks} tasks");
+    assert_eq!((started(&lines, "task:api"), started(&lines, "task:files")), (0, 0));
+}
+
+#[test]
+fn aws_twenty_ticks_of_tasks_on_postgres_have_the_bytes_of_a_laptop() {
+    let lines = twenty_ticks(TASKS);
+    for pipeline in ["api", "db", "files"] {
+        assert!(started(&lines, &format!("task:{pipeline}")) >= 20);
+    }
+    assert_eq!(started(&lines, "function"), 0);
+}
+
+#[test]
+fn kill_functions_tasks_and_the_stand_in_at_random_and_nothing_is_lost_or_doubled() {
+    let kills = if std::env::var_os("HAKIRI_LONG").is_some() { 60 } else { 9 };
+    let sources = Sources::new(20, Duration::from_millis(150));
+    let (cloud, laptop) = (sources.project(FUNCTIONS), sources.project(FUNCTIONS));
+    let secrets = sources.secrets();
+    let secrets = borrowed(&secrets);
+    let there = There::open(&cloud, &secrets);
+    there.deliver(&sources, &[1, 2, 3]);
+    there.close();
+    reference(&sources, 0, 20, &laptop);
+    let mut dev = Dev::start(&cloud, "aws", &["--ticks", "20", "--from", FIRST], &secrets);
+    dev.wait_for("tick", BOUND);
+    let (mut done, mut seed) = ([0; 3], 11_u64);
+    let mut next = |n: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % n
+    };
+    // The last ticks are left alone: what was broken before has to be whole at the end.
+    while done.iter().sum::<usize>() < kills && dev.runs() && dev.events("settled").len() < 17 {
+        std::thread::sleep(Duration::from_millis(200 + next(900)));
+        // Whose turn it is, of a function, a task, the stand-in: none comes too short.
+        let what = (0..3).min_by_key(|what| done[*what]).unwrap();
+        let gone: Vec<Value> = dev.events("exited").iter().map(|l| l["pid"].clone()).collect();
+        let processes = dev.events("started");
+        let alive = |part: &str| {
+            let at_work =
+                |l: &&Value| l["part"].as_str().is_some_and(|p| p.starts_with(part)) && !gone.contains(&l["pid"]);
+            processes.iter().rev().find(at_work).and_then(|l| l["pid"].as_i64())
+        };
+        let standin = dev.events("standin").last().and_then(|l| l["pid"].as_i64());
+        match [alive("function"), alive("task:"), standin][what] {
+            Some(pid) => kill(pid),
+            None => continue, // none is at work just now
+        }
+        done[what] += 1;
+    }
+    let lines = dev.finish(Duration::from_secs(540));
+    let count = |event: &str| lines.iter().filter(|l| l["event"] == event).count();
+    assert_eq!(count("settled"), 20);
+    let starts = count("standin");
+    println!("killed a function, a task, the stand-in: {done:?}; the stand-in was started {starts} times");
+    assert!(done.iter().all(|n| *n >= 2) && starts > done[2], "{done:?}, {starts}");
+    let (here, there) = (here(&laptop), There::open(&cloud, &secrets).files());
+    // Nothing that a laptop committed is missing or different; what is more are strays that no commit names.
+    assert_same(&here, &named(&there, &here));
+}
+
+/// A pipeline of an API for each script.
+fn six(apis: &[api::Api], deploy: &str) -> (Project, Vec<(String, String)>) {
+    let mut text = String::new();
+    let mut secrets = Vec::new();
+    for (n, api) in apis.iter().enumerate() {
+        let secret = format!("API_URL_{n}");
+        let one = api::manifest(&format!("${{{secret}}}"), "");
+        text +=
+            &one.replace("id = \"api\"", &format!("id = \"p{n}\"\nschedule = \"every 1m\"\nsecrets = [\"{secret}\"]"));
+        secrets.push((secret, api.url.clone()));
+    }
+    (Project::new(&format!("{text}\n{deploy}\n")), secrets)
+}
+
+#[test]
+fn aws_faults_give_the_calls_of_the_orchestrator_in_process() {
+    let apis: Vec<_> = SCRIPTS.iter().map(scripted).collect();
+    let (laptop, secrets) = six(&apis, "");
+    let mut command = laptop.command(&["--log-format", "json", "run", "--tick", FIRST]);
+    command.envs(secrets).env("HAKIRI_LOG", "warn,hakiri=info,hakiri_engine::ops=debug");
+    let ran = command.output().unwrap();
+    let log = String::from_utf8_lossy(&ran.stderr).into_owned();
+    let in_process = traces(log.lines());
+    assert_eq!(in_process.len(), SCRIPTS.len(), "{log}");
+
+    let apis: Vec<_> = SCRIPTS.iter().map(scripted).collect();
+    let (cloud, secrets) = six(&apis, "");
+    let secrets: Vec<(&str, &str)> = secrets.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    let lines = Dev::start(&cloud, "aws", &["--ticks", "1", "--from", FIRST], &secrets).finish(BOUND);
+    let texts: Vec<&str> = lines.iter().filter_map(|l| l["text"].as_str()).collect();
+    assert_eq!(traces(texts.iter().copied()), in_process, "{texts:#?}");
+    assert_eq!(started(&lines, "task:p0"), 0);
+}
+
+/// What is too much for the history of one execution goes on in another one, which takes up the run where it is.
+#[test]
+fn aws_an_execution_whose_history_is_full_is_followed_by_another() {
+    let db = Db::new("create table items (id bigint primary key, name text)");
+    db.sql("insert into items select n, 'item ' || n from generate_series(1, 2600) n");
+    let text = "[[pipeline]]\nid = \"db\"\nschedule = \"every 1m\"\nsecrets = [\"DB_URL\"]\ntables = [\"items\"]\n\
+         source = { connector = \"postgres\", config = { url = \"${DB_URL}\" } }\n\
+         [pipeline.table.items]\nchunk_rows = 20\n\n[deploy.aws]\ncompute = \"lambda\"\n";
+    let (cloud, laptop) = (Project::new(text), Project::new(text));
+    let url = db.url();
+    let secrets = [("DB_URL", url.as_str())];
+    cloud.hakiri(&["deploy", "aws"]).expect(0);
+    // As if most of the history were spent at the beginning: there is room for the smallest window, of 100 steps.
+    let machine = "deploy/aws/hakiri.asl.json";
+    let text = crate::support::text(&cloud, machine);
+    assert!(text.contains("\"spent\": 0"), "{text}");
+    cloud.write(machine, text.replace("\"spent\": 0", "\"spent\": 18460"));
+    let lines = Dev::start(&cloud, "aws", &["--ticks", "1", "--from", FIRST], &secrets).finish(BOUND);
+    all_went_well(&lines, 1);
+    // 100 steps, the other 30 with the commit, and one in which nothing is due any more.
+    let settled = lines.iter().find(|l| l["event"] == "settled").unwrap();
+    assert_eq!(settled["executions"], 3, "{settled}");
+    let ran = laptop.command(&["run", "--tick", FIRST]).envs(secrets).output().unwrap();
+    crate::support::Ran::from(ran).expect(0);
+    let here = here(&laptop);
+    assert!(here.keys().filter(|f| f.ends_with(".parquet")).count() >= 130, "{here:#?}");
+    assert_same(&here, &There::open(&cloud, &secrets).files());
+}
+
+/// The binary that is shipped, packed as `--apply` packs it.
+#[test]
+fn artifact_the_packed_binary_runs_as_a_function() {
+    let sources = Sources::new(2, Duration::ZERO);
+    let (cloud, laptop) = (sources.project(FUNCTIONS), sources.project(FUNCTIONS));
+    let secrets = sources.secrets();
+    let secrets = borrowed(&secrets);
+    cloud.hakiri(&["deploy", "aws"]).expect(0);
+    std::fs::copy(crate::support::binary(), cloud.path().join("deploy/aws/code/bootstrap")).unwrap();
+    let there = There::open(&cloud, &secrets);
+    there.deliver(&sources, &[1]);
+    there.close();
+    let lines = Dev::start(&cloud, "aws", &["--ticks", "2", "--from", FIRST], &secrets).finish(BOUND);
+    all_went_well(&lines, 2);
+    reference(&sources, 0, 2, &laptop);
+    assert_same(&here(&laptop), &There::open(&cloud, &secrets).files());
+}
