@@ -126,6 +126,19 @@ fn aws_twenty_ticks_of_tasks_on_postgres_have_the_bytes_of_a_laptop() {
     assert_eq!(started(&lines, "function"), 0);
 }
 
+/// What was committed stays so: a catalog that forgot would commit the same bytes again, and nobody would see it by them.
+#[track_caller]
+fn never_back(lines: &[Value]) {
+    let mut last: BTreeMap<String, u64> = BTreeMap::new();
+    for line in lines.iter().filter_map(|l| serde_json::from_str::<Value>(l["text"].as_str()?).ok()) {
+        if let (true, Some(seq)) = (line["message"] == "run committed", line["seq"].as_u64()) {
+            let before = last.insert(line["pipeline"].to_string(), seq);
+            assert!(before.is_none_or(|before| before <= seq), "{before:?}, then {line}");
+        }
+    }
+    assert_eq!(last.len(), 3, "{last:?}");
+}
+
 #[test]
 fn kill_functions_tasks_and_the_stand_in_at_random_and_nothing_is_lost_or_doubled() {
     let kills = if std::env::var_os("HAKIRI_LONG").is_some() { 60 } else { 9 };
@@ -169,6 +182,7 @@ fn kill_functions_tasks_and_the_stand_in_at_random_and_nothing_is_lost_or_double
     let starts = count("standin");
     println!("killed a function, a task, the stand-in: {done:?}; the stand-in was started {starts} times");
     assert!(done.iter().all(|n| *n >= 2) && starts > done[2], "{done:?}, {starts}");
+    never_back(&lines);
     let (here, there) = (here(&laptop), There::open(&cloud, &secrets).files());
     // Nothing that a laptop committed is missing or different; what is more are strays that no commit names.
     assert_same(&here, &named(&there, &here));
