@@ -132,6 +132,22 @@ impl Function {
         }
     }
 
+    /// Starts a new process; how long it took until it asked for its first invocation.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn start(&self) -> Duration {
+        self.kill();
+        let begun = Instant::now();
+        self.launch();
+        let mut state = self.state();
+        while !state.waiting {
+            assert!(begun.elapsed() < INIT, "the function does not start:\n{}", state.log);
+            (state, _) = self.shared.changed.wait_timeout(state, Duration::from_millis(20)).unwrap();
+        }
+        begun.elapsed()
+    }
+
     /// Asks for something and waits for what becomes of it.
     ///
     /// # Panics
@@ -139,6 +155,12 @@ impl Function {
     pub fn invoke(&self, event: &str, timeout: Duration) -> Outcome {
         self.begin(event, timeout);
         self.wait()
+    }
+
+    /// The process, while it runs.
+    fn alive(&self) -> Option<u32> {
+        let mut child = self.child.lock().unwrap();
+        child.as_mut().and_then(|c| c.try_wait().unwrap().is_none().then(|| c.id()))
     }
 
     /// Asks for something. [`wait`](Self::wait) has the outcome.
@@ -154,17 +176,20 @@ impl Function {
             state.next = Some((format!("invocation-{}", state.invocations), deadline.as_millis(), event.to_owned()));
             state.outcome = None;
         }
-        let mut child = self.child.lock().unwrap();
-        let alive = child.as_mut().is_some_and(|c| c.try_wait().unwrap().is_none());
-        if alive {
-            signal("CONT", &[child.as_ref().unwrap().id()]);
-        } else {
-            {
-                let mut state = self.state();
-                (state.waiting, state.processes) = (false, state.processes + 1);
-            }
-            *child = Some(self.spawn());
+        let alive = self.alive();
+        match alive {
+            Some(pid) => signal("CONT", &[pid]),
+            None => self.launch(),
         }
+        self.shared.changed.notify_all();
+    }
+
+    fn launch(&self) {
+        {
+            let mut state = self.state();
+            (state.waiting, state.processes) = (false, state.processes + 1);
+        }
+        *self.child.lock().unwrap() = Some(self.spawn());
         self.shared.changed.notify_all();
     }
 
@@ -305,6 +330,7 @@ fn serve(stream: TcpStream, shared: &Shared) {
 fn next(shared: &Shared) -> Option<(String, u128, String)> {
     let mut state = shared.state.lock().unwrap();
     state.waiting = true;
+    shared.changed.notify_all();
     let process = state.processes;
     loop {
         if state.processes != process {

@@ -69,6 +69,15 @@ impl Progress {
         self.write(dir)
     }
 
+    /// Forgets all steps of this attempt: the next one starts anew.
+    ///
+    /// # Errors
+    /// `HK0005`.
+    pub fn forget(&mut self, dir: &Path) -> Result<()> {
+        self.done.clear();
+        self.write(dir)
+    }
+
     /// Remembers what the next steps create, before the first of them.
     ///
     /// # Errors

@@ -17,8 +17,6 @@ use crate::printer::Printer;
 
 /// How often a state is asked for that something else is changing.
 const LOOKS: usize = 4;
-/// What the aws command line and others of its kind write for nothing.
-const NONE: &str = "None";
 
 /// Secrets that have no value and are needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,7 +109,14 @@ pub fn run(printer: &Printer, dir: &Path, here: &Here, progress: &mut Progress, 
             Act::Write { path, text } => folder::put(dir, path, text.as_bytes())?,
             Act::Run(run) => drop(at.command(step, run, Call::default())?),
             Act::Learn { name, run } => {
-                let value = at.learn(step, run)?;
+                let value = match at.learn(step, run) {
+                    Ok(value) => value,
+                    Err(e) => {
+                        // What the steps before it made is not there any more, whatever is remembered of them.
+                        progress.forget(dir)?;
+                        return Err(e);
+                    }
+                };
                 at.learned.insert(name, value);
             }
             Act::Nothing { run, otherwise } => {
@@ -202,7 +207,6 @@ impl Runner<'_> {
         Err(self.failed(step, "cannot be run: something else is under way, again and again", &[], None))
     }
 
-    #[expect(clippy::type_complexity, reason = "the parts of one failure, put together by the caller alone")]
     fn verdict(&self, run: &Run, state: &State) -> std::result::Result<Verdict, (String, Vec<String>, Option<String>)> {
         let shown = line(&state.command);
         let mut listen: Vec<&'static str> = state.absent.to_vec();
@@ -238,8 +242,7 @@ impl Runner<'_> {
         let said = self.command(step, run, Call { asks: true, ..Call::default() })?;
         let answer = said.map(|said| said.answer).unwrap_or_default();
         match answer.trim() {
-            "" | NONE if run.fine.is_empty() => Err(self.failed(step, "answers nothing", &[], None)),
-            "" | NONE => Ok(String::new()),
+            "" if run.fine.is_empty() => Err(self.failed(step, "answers nothing", &[], None)),
             value => Ok(value.to_owned()),
         }
     }
@@ -309,7 +312,8 @@ impl Runner<'_> {
         let again = self.again;
         Error::new(Code::DeployStep, message).with_hint(match hint {
             Some(hint) => format!("{}; then run `{again}` again", self.filled_text(hint)),
-            None => format!("correct it and run `{again}` again: it goes on with this step"),
+            None if step.is_remembered() => format!("correct it and run `{again}` again: it goes on with this step"),
+            None => format!("correct it and run `{again}` again"),
         })
     }
 }

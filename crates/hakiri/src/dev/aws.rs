@@ -41,6 +41,8 @@ pub struct Deployment {
     pub region: Option<String>,
     /// The buckets that it does not make: those that files are read from, and one of somebody else's for the store.
     pub buckets: Vec<String>,
+    /// Whether the catalog is a database of somebody else's.
+    pub database: bool,
 }
 
 pub(super) fn prepare(printer: &Printer, options: &Options, deployment: &Deployment) -> Result<Prepared> {
@@ -58,6 +60,7 @@ pub(super) fn prepare(printer: &Printer, options: &Options, deployment: &Deploym
         "from": options.from,
         "every_ms": options.every,
         "buckets": deployment.buckets,
+        "database": deployment.database,
         "secrets": secrets,
         "env": passed(),
         "clock": options.ticks.is_none(),

@@ -64,7 +64,13 @@ fn size_of(dir: &Path) -> u64 {
 ///
 /// The tests' own set-up keeps it under the plain name; other versions lie beside it, so that none is taken away from under
 /// a run that uses it.
-fn ensure(plain: &str, want: &str, size: &str, printer: &Printer, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+fn ensure(
+    plain: &str,
+    want: &str,
+    size: &str,
+    printer: &Printer,
+    fill: impl FnOnce(&Path) -> Result<()>,
+) -> Result<PathBuf> {
     let cache = environment::cache_dir()?;
     let is_there = |dir: &Path| std::fs::read_to_string(dir.join(STAMP)).is_ok_and(|found| found.trim() == want);
     let own = cache.join(format!("{plain}-{}", want.get(..12).unwrap_or(want)));
@@ -113,7 +119,15 @@ impl Node {
             write(&dir.join("package.json"), package_json)?;
             let mut npm = Command::new("npm");
             // Nothing of what is installed needs to run a program while it is.
-            npm.args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-progress", "--loglevel", "error"]);
+            npm.args([
+                "install",
+                "--ignore-scripts",
+                "--no-audit",
+                "--no-fund",
+                "--no-progress",
+                "--loglevel",
+                "error",
+            ]);
             install(npm, dir, printer, "install node 20 or newer with npm")
         });
         dir.map(|dir| Self { dir })

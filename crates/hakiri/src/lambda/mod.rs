@@ -36,6 +36,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 use tracing::Instrument as _;
 
+use self::alarm::Alarm;
 use self::events::{Answer, Event, Operation, after_begin, after_commit, after_step, error_message, error_type, room};
 use self::runtime_api::{Invocation, RuntimeApi};
 use self::settings::{API, Settings};
@@ -121,16 +122,18 @@ impl Function {
 
     /// Carries out what an invocation asks for, to its end.
     async fn answer(&self, invocation: &Invocation) -> Result<Value> {
-        let answer = match events::read(&invocation.event)? {
+        let answer = match events::read(&invocation.event).inspect_err(log)? {
             Event::Operation(operation) => self.operation(operation, invocation.deadline).await?,
-            Event::Alarm(alarm) => {
-                let (clock, project) = (environment::clock(), &self.loaded.project);
-                let secrets = aws::secrets(EnvironmentSecrets::new(&self.loaded.dir), &clock)?;
-                notify::tell(project, &*secrets, &*clock, &alarm.event(project, clock.now())).await?;
-                Answer::Nothing { spent: None }
-            }
+            Event::Alarm(alarm) => self.alarm(&alarm).await.inspect_err(log)?,
         };
         serde_json::to_value(answer).map_err(|e| Error::new(Code::Internal, format!("an answer: {e}")))
+    }
+
+    async fn alarm(&self, alarm: &Alarm) -> Result<Answer> {
+        let (clock, project) = (environment::clock(), &self.loaded.project);
+        let secrets = aws::secrets(EnvironmentSecrets::new(&self.loaded.dir), &clock)?;
+        notify::tell(project, &*secrets, &*clock, &alarm.event(project, clock.now())).await?;
+        Ok(Answer::Nothing { spent: None })
     }
 
     async fn operation(&self, operation: Operation, deadline: Option<Instant>) -> Result<Answer> {
@@ -139,7 +142,7 @@ impl Function {
         {
             return Ok(Answer::Follow);
         }
-        let opened = self.opened.get_or_try_init(|| self.open()).await?;
+        let opened = self.opened.get_or_try_init(|| self.open()).await.inspect_err(log)?;
         let engine = opened.live.engine();
         let by = deadline.and_then(|deadline| on_clock(&*engine.clock, deadline));
         let (op, pipeline, answer) = match operation {
@@ -159,7 +162,8 @@ impl Function {
                 (Op::Commit, request.pipeline, answer)
             }
             Operation::HandOver(request) => {
-                hand_over(&engine, &request.pipeline, &request.run, request.epoch).await?;
+                let handed = hand_over(&engine, &request.pipeline, &request.run, request.epoch).await;
+                handed.inspect_err(log)?;
                 return Ok(Answer::Begin);
             }
         };
@@ -186,6 +190,11 @@ impl Function {
         let live = Arc::new(Live::new(world.engine));
         Ok(Opened { aftermath: Aftermath::new(live.clone()), live })
     }
+}
+
+/// What an invocation ended with that was no outcome of an operation, which are logged as everywhere.
+fn log(e: &Error) {
+    tracing::error!(code = %e.code(), "{e}");
 }
 
 /// Tells the webhook, before the deadline. Whatever is left then is told by whoever looks next.

@@ -15,7 +15,7 @@ const STACK: &str = "hakiri-test";
 const FOUNDATION: &str = "hakiri-test-foundation";
 
 /// A pipeline with a secret, and a webhook.
-pub(self) const SHOP: &str = r#"
+const SHOP: &str = r#"
 [notify]
 webhook = "${HOOK}"
 
@@ -190,6 +190,22 @@ fn apply_runs_each_step_in_order_and_goes_on_where_it_failed() {
 }
 
 #[test]
+fn what_somebody_took_away_between_two_attempts_is_made_again() {
+    let project = Project::new(SHOP);
+    let tools = Tools::new(&["aws"]);
+    tools.note("broken/cloudformation package ", "no\n");
+    tools.hakiri(&project, &APPLY, &ENV).expect(1).says("| no").says("again: it goes on with this step");
+    tools.forget("broken/cloudformation package ");
+    tools.forget(&format!("stacks/{FOUNDATION}"));
+    tools.log();
+    let failed = tools.hakiri(&project, &APPLY, &ENV).expect(1);
+    failed.says("the foundation: done before").says("HK1207").says("does not exist");
+    assert_eq!(tools.log(), Vec::<String>::new());
+    tools.hakiri(&project, &APPLY, &ENV).expect(0);
+    assert_eq!(tools.log(), [foundation(), package(), main_stack(""), put()]);
+}
+
+#[test]
 fn a_first_creation_that_failed_is_recognised_with_what_to_do() {
     let project = Project::new(SHOP);
     let tools = Tools::new(&["aws"]);
@@ -334,7 +350,7 @@ fn destroy_puts_it_to_sleep_and_keeps_the_data_unless_it_is_named() {
         "aws cloudformation deploy --template-file template.asleep.yaml --stack-name {STACK} --no-fail-on-empty-changeset"
     );
     tools.hakiri(&project, &DESTROY, &[]).expect(0).says("kept:").says("destroyed");
-    assert_eq!(tools.log(), [asleep.clone()]);
+    assert_eq!(tools.log(), std::slice::from_ref(&asleep));
     let template = text(&project, "deploy/aws/template.asleep.yaml");
     let kinds: Vec<&str> = template.lines().filter_map(|line| line.trim().strip_prefix("Type: AWS::")).collect();
     assert_eq!(kinds, ["S3::Bucket", "S3::BucketPolicy", "DynamoDB::Table", "SecretsManager::Secret"], "{template}");
@@ -350,7 +366,7 @@ fn destroy_puts_it_to_sleep_and_keeps_the_data_unless_it_is_named() {
     stopped.says("lost for good").says("the catalog's table").says("first, and by you: empty the bucket");
     stopped.says("HK1207").says("has to be empty").says("| shop/tables/items/part.parquet");
     stopped.says("empty the bucket the-Bucket, with all versions").says("hakiri destroy aws --yes --with-data` again");
-    assert_eq!(tools.log(), [asleep.clone()]);
+    assert_eq!(tools.log(), std::slice::from_ref(&asleep));
     tools.forget("objects");
     tools.note("broken/dynamodb delete-table ", "An error occurred (AccessDeniedException)\n");
     tools.hakiri(&project, &with_data, &[]).expect(1).says("HK1207").says("aws dynamodb delete-table");

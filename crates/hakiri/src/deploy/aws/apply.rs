@@ -97,9 +97,9 @@ fn image_steps(s: &Settings) -> Vec<Step> {
         },
     };
     let registry =
-        ["ecr", "get-authorization-token", "--query", "authorizationData[0].proxyEndpoint", "--output", "text"];
+        ["ecr", "get-authorization-token", "--query", "authorizationData[].proxyEndpoint", "--output", "text"];
     let latest = ["ecr", "describe-images", "--repository-name", &s.name, "--image-ids", "imageTag=latest"];
-    let latest = [&latest[..], &["--query", "imageDetails[0].imageDigest", "--output", "text"]].concat();
+    let latest = [&latest[..], &["--query", "imageDetails[].imageDigest", "--output", "text"]].concat();
     vec![
         cli.output("the repository for the image", REPOSITORY, &s.foundation(), "Repository", Absent::Create),
         docker("the image", &["docker", "build", "--platform", "linux/amd64", "--tag", &tag, "."]),

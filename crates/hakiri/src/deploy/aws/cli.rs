@@ -39,7 +39,7 @@ impl<'s> Cli<'s> {
 
     /// Learns an output of a stack that is, or may be, there.
     pub(super) fn output(self, title: &str, name: &'static str, stack: &str, output: &str, absent: Absent) -> Step {
-        let query = format!("Stacks[0].Outputs[?OutputKey=='{output}'].OutputValue");
+        let query = output_query(output);
         let args = ["cloudformation", "describe-stacks", "--stack-name", stack, "--query", &query, "--output", "text"];
         let fine = if absent == Absent::Nothing { NO_STACK } else { &[] };
         Step::new(title, Act::Learn { name, run: self.run(&args, fine) })
@@ -126,6 +126,12 @@ impl<'s> Cli<'s> {
         let if_absent = if absent == Absent::Create { Verdict::Go } else { Verdict::Skip };
         State { command: self.words(&ask), absent: NO_STACK, if_absent, states }
     }
+}
+
+/// What picks an output of a stack. A list, which is empty where it has none: of a single one that is not there the
+/// command line writes `None`.
+pub(super) fn output_query(output: &str) -> String {
+    format!("Stacks[].Outputs[?OutputKey=='{output}'].OutputValue")
 }
 
 /// What a deployment of a stack that is not there, or of which only a failed attempt is, is for.

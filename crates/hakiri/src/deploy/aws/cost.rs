@@ -28,7 +28,7 @@ struct Prices {
     items: cost::Prices,
     per_call: PerCall,
     per_run: PerRun,
-    per_wake: PerWake,
+    per_idle_wake: PerIdleWake,
     per_task: PerTask,
 }
 
@@ -53,12 +53,13 @@ struct PerRun {
     log_bytes: f64,
 }
 
-/// A wake, also one that finds nothing due.
+/// A wake that finds nothing due.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PerWake {
-    catalog_writes: f64,
+struct PerIdleWake {
     catalog_reads: f64,
+    store_writes: f64,
+    store_reads: f64,
     log_bytes: f64,
 }
 
@@ -77,6 +78,8 @@ struct PerTask {
 struct Month {
     runs: f64,
     wakes: f64,
+    /// Of them, those that find nothing due.
+    idle: f64,
     transitions: f64,
     calls: f64,
     task_seconds: f64,
@@ -88,8 +91,8 @@ pub(super) fn cost(input: &Input<'_>, s: &Settings) -> Result<Cost> {
     let prices: Prices =
         serde_json::from_str(include_str!("prices.json")).map_err(|e| wrong(format!("prices.json: {e}")))?;
     let month = month(input, s, &prices)?;
-    let (run, wake, task) = (&prices.per_run, &prices.per_wake, &prices.per_task);
-    let of = |per_run: f64, per_wake: f64| month.runs * per_run + month.wakes * per_wake;
+    let (run, idle, task) = (&prices.per_run, &prices.per_idle_wake, &prices.per_task);
+    let of = |per_run: f64, per_idle_wake: f64| month.runs * per_run + month.idle * per_idle_wake;
     let if_so = |so: bool, quantity: f64| if so { quantity } else { 0.0 };
     let table = !s.own_database() && s.database_secret.is_none();
     let function_gb = s.function.map_or(0.0, |f| f.memory_mib() as f64 / MIB_OF_GB);
@@ -104,15 +107,15 @@ pub(super) fn cost(input: &Input<'_>, s: &Settings) -> Result<Cost> {
         ("task_memory", month.task_seconds * task_gb),
         ("task_addresses", if_so(s.network == Network::Own, month.task_seconds)),
         ("images", if_so(s.task.is_some(), task.image_gb * IMAGES)),
-        ("catalog_writes", if_so(table, of(run.catalog_writes, wake.catalog_writes))),
-        ("catalog_reads", if_so(table, of(run.catalog_reads, wake.catalog_reads))),
+        ("catalog_writes", if_so(table, of(run.catalog_writes, 0.0))),
+        ("catalog_reads", if_so(table, of(run.catalog_reads, idle.catalog_reads))),
         ("database_hours", if_so(s.own_database(), hours)),
         ("database_storage", if_so(s.own_database(), DATABASE_GB)),
-        ("store_writes", month.runs * run.store_writes),
-        ("store_reads", month.runs * run.store_reads),
+        ("store_writes", of(run.store_writes, idle.store_writes)),
+        ("store_reads", of(run.store_reads, idle.store_reads)),
         ("secrets", f64::from(u8::from(!s.passed.is_empty()) + u8::from(s.own_database()))),
         ("secret_reads", if_so(!s.passed.is_empty(), month.runs * run.secret_reads)),
-        ("logs", of(run.log_bytes, wake.log_bytes) / 1e9),
+        ("logs", of(run.log_bytes, idle.log_bytes) / 1e9),
         ("alarms", super::resources::ALARMS.len() as f64),
     ];
     let items = cost::items(&prices.items, &quantities)?;
@@ -143,6 +146,7 @@ fn month(input: &Input<'_>, s: &Settings, prices: &Prices) -> Result<Month> {
         let steps = steps_of(spec);
         month.runs += runs;
         month.wakes += wakes;
+        month.idle += idle;
         match woken.compute.chosen {
             Compute::Lambda => {
                 month.transitions += runs * count(Wake::Run { steps })? + idle * count(Wake::Nothing)?;
@@ -230,7 +234,56 @@ fn named(field: &str, low: u32, high: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use hakiri_core::spec::{ManifestText, parse};
+
     use super::*;
+
+    /// The items of a plan, by what they are, for a pipeline with this schedule, tables and settings.
+    fn plan(schedule: &str, tables: &str, settings: &str) -> std::collections::BTreeMap<String, f64> {
+        let text = format!(
+            "[project]\nname = \"p\"\n[deploy.aws]\n{settings}\n[[pipeline]]\nid = \"a\"\nschedule = \"{schedule}\"\ntables = [{tables}]\n\
+             source = {{ connector = \"postgres\", config = {{ url = \"postgres://u@db.example.com/x\" }} }}\n"
+        );
+        let manifest = [ManifestText::new("hakiri.toml", text)];
+        let project = parse(&manifest, None, &crate::world::connectors().list()).unwrap();
+        let input = Input { project: &project, manifest: &manifest, project_from_files: None };
+        let cost = cost(&input, &Settings::of(&input)).unwrap();
+        let sum: f64 = cost.items.iter().map(|item| item.amount).sum();
+        assert!((cost.total - sum).abs() < 0.001 && !cost.lines().is_empty());
+        cost.items.into_iter().map(|item| (item.what, item.quantity)).collect()
+    }
+
+    #[test]
+    fn what_runs_where_decides_what_is_paid_for() {
+        let near = |found: f64, expected: f64| (found - expected).abs() < expected.abs() * 0.001;
+        let one = plan("every 15m", "\"x\"", "");
+        assert!(near(one["Lambda requests"], 3.0 * 2_920.0) && near(one["Lambda duration"], 3.0 * 2_920.0), "{one:?}");
+        assert!(near(one["DynamoDB write units"], 54.0 * 2_920.0), "{one:?}");
+        assert!(
+            !one.keys().any(|what| what.contains("Fargate") || what.contains("RDS") || what.contains("ECR")),
+            "{one:?}"
+        );
+        // Two more tables are two more calls and six more transitions of each run.
+        let three = plan("every 15m", "\"x\", \"y\", \"z\"", "");
+        let more = |what: &str| (three[what] - one[what]) / 2_920.0;
+        assert!(near(more("Lambda requests"), 2.0) && near(more("Step Functions, Standard"), 6.0), "{three:?}");
+        // Woken each minute for a tick every seven: what finds nothing due is a call as well.
+        let often = plan("every 7m", "\"x\"", "");
+        let ticks = 43_800.0 / 7.0;
+        assert!(near(often["EventBridge Scheduler"], 43_800.0), "{often:?}");
+        assert!(near(often["Lambda requests"], 43_800.0 + 2.0 * ticks), "{often:?}");
+        // A task is a minute at least, also where it finds nothing due; the smallest for 2 GiB has half a processor.
+        let task = plan("every 7m", "\"x\"", "compute = \"fargate\"");
+        assert!(
+            near(task["Fargate CPU"], 43_800.0 * 60.0 * 0.5) && near(task["Fargate memory"], 43_800.0 * 60.0 * 2.0)
+        );
+        assert!(near(task["public addresses of tasks"], 43_800.0 * 60.0) && !task.contains_key("Lambda requests"));
+        let given =
+            "catalog = \"postgres\"\nvpc_id = \"vpc-0123456789abcdef0\"\nsubnet_ids = [\"subnet-0123456789abcdef0\"]";
+        let database = plan("0 3 * * *", "\"x\"", given);
+        assert!(near(database["RDS db.t4g.micro, one zone"], 730.0) && !database.contains_key("DynamoDB write units"));
+        assert!(!database.contains_key("public addresses of tasks"), "{database:?}");
+    }
 
     #[test]
     fn an_expression_fires_as_often_as_it_says() {

@@ -138,7 +138,11 @@ impl Target for Aws {
         let s = Settings::of(input);
         let secrets = s.passed.into_iter().map(|needed| needed.name).collect();
         let buckets = s.read.into_iter().chain(s.bucket).collect();
-        Some(Local { secrets, platform: Platform::Aws(Deployment { name: s.name, region: s.region, buckets }) })
+        let database = s.database_secret.is_some();
+        Some(Local {
+            secrets,
+            platform: Platform::Aws(Deployment { name: s.name, region: s.region, buckets, database }),
+        })
     }
 
     fn notes(&self, input: &Input<'_>) -> Vec<String> {

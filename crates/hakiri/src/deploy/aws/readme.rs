@@ -2,7 +2,7 @@
 
 use hakiri_core::Result;
 
-use super::cli::Cli;
+use super::cli::{Cli, output_query};
 use super::settings::{Function, Settings};
 use super::{apply, resources};
 use crate::deploy::FORMAT;
@@ -85,7 +85,7 @@ fn looking(s: &Settings) -> Vec<String> {
     let aws = |args: &[&str]| line(&cli.words(args));
     let learned = |name: &str, command: String| format!("{name}=$({command})");
     let output = |name: &str| {
-        let query = format!("Stacks[0].Outputs[?OutputKey=='{name}'].OutputValue");
+        let query = output_query(name);
         aws(&["cloudformation", "describe-stacks", "--stack-name", &s.name, "--query", &query, "--output", "text"])
     };
     let physical = |id: &str| {

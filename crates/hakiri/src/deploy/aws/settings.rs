@@ -197,7 +197,7 @@ impl Size {
     pub(super) fn exists(self) -> bool {
         let (least, most, step) = memory_range(self.cpu);
         let small = self.cpu == 256 && self.memory_mib == 512;
-        small || (self.memory_mib >= least && self.memory_mib <= most && self.memory_mib % step == 0)
+        small || (self.memory_mib >= least && self.memory_mib <= most && self.memory_mib.is_multiple_of(step))
     }
 }
 

@@ -9,15 +9,17 @@ Prints one JSON object a line: {part, at, text?, event?, ...}.
          settled {time, failed, executions}, page {address}, done
 
 CONFIG, which is removed once it is read, since it holds secrets:
-  {project_dir, work_dir, binary, name, region, ticks, from, every_ms, buckets, secrets, env, clock, page}
+  {project_dir, work_dir, binary, name, region, ticks, from, every_ms, buckets, database, secrets, env, clock, page}
   name     of the stack; the one of what it needs beforehand is NAME-foundation
   ticks    step so many, at `from`, from + every_ms ...; each waits until no execution runs. 0: none, and stay, for whoever
            wants to look or to fill a bucket
   clock    step at each minute of the clock, until told to end
   buckets  that are somebody else's, and have to be there
+  database  whether the catalog is somebody else's database, which a PostgreSQL of this machine stands in for
   page     null, or {listen, args}: where the status page is, and what chooses the project on the binary's command line
 """
 
+import fcntl
 import json
 import os
 import re
@@ -72,23 +74,36 @@ class Platform:
         self.ending, self.page, self.standin, self.watches = False, None, None, []
         self.saved = threading.Event()
         os.makedirs(self.path("home"), exist_ok=True)
+        self.alone()
         ports = self.ports()
         self.url = f"http://127.0.0.1:{ports['gateway']}"
         self.ports_of = ports
         self.template = stack.load(os.path.join(config["project_dir"], "template.yaml"))
         databases = [r["Properties"] for r in self.template["Resources"].values() if r["Type"] == "AWS::RDS::DBInstance"]
-        self.database = None
-        if databases:
-            asked = databases[0]
+        self.database, asked = None, databases[0] if databases else {}
+        if databases or config["database"]:
             self.database = postgres.Postgres(self.path("postgres"), ports["postgres"], asked.get("MasterUsername", "postgres"), asked.get("DBName", "hakiri"))
         region = {"AWS_REGION": config["region"], "AWS_DEFAULT_REGION": config["region"], "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE"}
         self.engine = Engine(
             socket=self.path("engine.sock"), image=config["project_dir"], project=os.path.join(config["project_dir"], "code/project"),
-            binary=config["binary"], work=self.path("tasks"), env={**region, **config["env"]}, say=lambda pipeline, **more: say(f"task:{pipeline}", **more),
+            binary=config["binary"], work=self.path("tasks"), env={**region, **config["env"]}, catalog=self.catalog() if config["database"] else None, say=lambda pipeline, **more: say(f"task:{pipeline}", **more),
         )
 
     def path(self, name):
         return os.path.join(self.work, name)
+
+    def alone(self):
+        """One local run at a time: the one before may still be ending."""
+        self.lock = open(self.path("lock"), "w")
+        until = time.monotonic() + 30
+        while True:
+            try:
+                fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise RuntimeError("another local run of this project is under way: end it first") from None
+                time.sleep(0.1)
 
     def ports(self):
         """Of an earlier run, if they are free: what was deployed knows them."""
@@ -225,7 +240,7 @@ class Platform:
         before = stacks.deploy(f"{name}-foundation", stack.load(os.path.join(folder, "foundation.yaml")), {})
         archive = stack.code(os.path.join(folder, "code"), config["binary"], sys.executable)
         template = stacks.package(folder, self.template, before["CodeBucket"], archive)
-        self.outputs = stacks.deploy(name, template, {"ImageUri": "hakiri:local"})
+        self.outputs = stacks.deploy(name, template, {"ImageUri": "hakiri:local"}, before["CodeBucket"])
         if "Secret" in self.outputs:
             self.client("secretsmanager").put_secret_value(SecretId=self.outputs["Secret"], SecretString=json.dumps(config["secrets"]))
         self.save()
@@ -252,6 +267,10 @@ class Platform:
         read = [scheduler.get_schedule(GroupName=one["GroupName"], Name=one["Name"]) for one in listed]
         return [one for one in read if one["State"] == "ENABLED" and one["Target"]["Arn"] == self.outputs["Machine"]]
 
+    def catalog(self):
+        """The database, for whoever signs in without a token."""
+        return f"postgres://{self.database.user}@127.0.0.1:{self.database.port}/{self.database.database}"
+
     def place(self):
         """Of catalog and store: as the deployment gives them to its processes."""
         if "Table" in self.outputs:
@@ -260,8 +279,7 @@ class Platform:
             return given["HAKIRI_CATALOG"], given["HAKIRI_STORE"]
         tasks = self.client("ecs").describe_task_definition(taskDefinition=self.config["name"])["taskDefinition"]
         words = tasks["containerDefinitions"][0]["entryPoint"]
-        catalog = f"postgres://{self.database.user}@127.0.0.1:{self.database.port}/{self.database.database}"
-        return catalog, words[words.index("--store") + 1]
+        return self.catalog(), words[words.index("--store") + 1]
 
     def show(self):
         """The binary as a worker that nobody asks for anything, on the catalog and the store as anybody would see them."""

@@ -39,14 +39,16 @@ def dockerfile(text):
     return json.loads(entrypoints[-1]), env
 
 
-def command(words, binary, project):
+def command(words, binary, project, catalog=None):
     """A container's command on this machine, where the certificates of the image's databases are not: loopback needs none."""
     def word(text):
         if text == "/hakiri":
             return binary
         if text == "/project" or text.startswith("/project/"):
             return project + text[len("/project"):]
-        return re.sub(r"([?&])sslrootcert=/[^&]*&?", r"\1", text).rstrip("?&") if "://" in text or text.startswith("rds-secret:") else text
+        if text.startswith("rds-secret:") and catalog:
+            return catalog
+        return re.sub(r"([?&])sslrootcert=/[^&]*&?", r"\1", text).rstrip("?&") if "://" in text else text
     return [word(text) for text in words]
 
 
@@ -87,10 +89,12 @@ class Container:
 
 
 class Engine:
-    """Serves at a unix socket until closed. `say(pipeline, ...)` hears of containers by their pipeline."""
+    """Serves at a unix socket until closed. `say(pipeline, ...)` hears of containers by their pipeline; `catalog` takes
+    the place of a catalog that only a secret of somebody else tells."""
 
-    def __init__(self, socket, image, project, binary, work, env, say):
+    def __init__(self, socket, image, project, binary, work, env, say, catalog=None):
         self.image, self.project, self.binary, self.work, self.env, self.say = image, project, binary, work, env, say
+        self.catalog = catalog
         self.containers, self.lock, self.closed = {}, threading.Lock(), False
         shutil.rmtree(work, ignore_errors=True)  # disks of one that was killed
         if os.path.exists(socket):
@@ -129,7 +133,7 @@ class Engine:
             if self.closed or container.process is not None:
                 return
             container.process = subprocess.Popen(
-                command(words, self.binary, self.project), cwd=container.folder, env={"TMPDIR": tmp, **env, **self.env},
+                command(words, self.binary, self.project, self.catalog), cwd=container.folder, env={"TMPDIR": tmp, **env, **self.env},
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
             )
         container.started = now()

@@ -10,6 +10,10 @@ import zipfile
 import yaml
 from botocore.exceptions import ClientError
 
+#: The longest template that a request may hold, in bytes.
+LONGEST = 51_200
+
+
 class Loader(yaml.SafeLoader):
     """Short forms of functions become long ones, and dates stay texts."""
 
@@ -68,12 +72,18 @@ class Stacks:
     def __init__(self, client):
         self.cloudformation, self.s3 = client("cloudformation"), client("s3")
 
-    def deploy(self, name, template, parameters):
-        """Makes a stack, or brings it up to date; its outputs."""
+    def deploy(self, name, template, parameters, bucket=None):
+        """Makes a stack, or brings it up to date; its outputs. What is too long for a request goes by way of a bucket."""
         text = json.dumps(template)
         known = template.get("Parameters", {})
+        if bucket is not None and len(text) > LONGEST:
+            key = f"{hashlib.sha256(text.encode()).hexdigest()}.template"
+            self.s3.put_object(Bucket=bucket, Key=key, Body=text.encode())
+            where = {"TemplateURL": f"{self.s3.meta.endpoint_url}/{bucket}/{key}"}
+        else:
+            where = {"TemplateBody": text}
         asked = {
-            "StackName": name, "TemplateBody": text,
+            "StackName": name, **where,
             "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
             "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items() if key in known],
         }

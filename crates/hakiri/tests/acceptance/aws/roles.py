@@ -2,9 +2,11 @@
 
     python roles.py URL
     {"list": ROLE}                                   the statements of its inline policies: [[policy, n, action, resource], ...]
-    {"remove": [ROLE, policy, n, action], "function": F}   takes one away, and lets the function start anew
+    {"remove": [ROLE, policy, n, action]}            takes one away
     {"restore": [ROLE, policy]}
     {"start": MACHINE, "input": {...}}               starts an execution
+    {"look": EXECUTION}                              its status, and what failed in it so far
+    {"stop": EXECUTION}
 """
 
 import copy
@@ -13,6 +15,7 @@ import os
 import sys
 
 import botocore.config
+import botocore.exceptions
 import botocore.session
 
 session = botocore.session.Session(session_vars={"config_file": (None, None, os.devnull, None)})
@@ -26,7 +29,7 @@ def client(service):
     )
 
 
-iam, functions, machines = client("iam"), client("lambda"), client("stepfunctions")
+iam, machines = client("iam"), client("stepfunctions")
 whole = {}
 
 
@@ -44,7 +47,6 @@ def put(role, name, document):
     iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
 
 
-changed = 0
 for line in sys.stdin:
     asked, answer = json.loads(line), None
     if "list" in asked:
@@ -62,11 +64,19 @@ for line in sys.stdin:
         if not statement["Action"]:
             del document["Statement"][n]
         put(role, name, document)
-        changed += 1
-        functions.update_function_configuration(FunctionName=asked["function"], Description=str(changed))
     elif "restore" in asked:
         role, name = asked["restore"]
         put(role, name, whole[role, name])
     elif "start" in asked:
         answer = machines.start_execution(stateMachineArn=asked["start"], input=json.dumps(asked["input"]))["executionArn"]
+    elif "look" in asked:
+        events = machines.get_execution_history(executionArn=asked["look"], maxResults=1000)["events"]
+        details = [value for event in events for key, value in event.items() if key.endswith("FailedEventDetails")]
+        status = machines.describe_execution(executionArn=asked["look"])["status"]
+        answer = {"status": status, "failed": [f"{one.get('error')}: {one.get('cause')}" for one in details]}
+    elif "stop" in asked:
+        try:
+            machines.stop_execution(executionArn=asked["stop"])
+        except botocore.exceptions.ClientError:
+            pass  # it has ended
     print(json.dumps(answer), flush=True)

@@ -132,7 +132,7 @@ fn killed(cloud: &Cloud, project: &Project) {
 }
 
 #[test]
-fn real_commands_go_on_after_a_kill_put_to_sleep_wake_and_take_away() {
+fn real_commands_go_on_where_they_were_cut_off_put_to_sleep_wake_and_take_away() {
     let (cloud, project) = (Cloud::start(), Project::new(SHOP));
     let nothing = cloud.there();
     killed(&cloud, &project);
@@ -201,4 +201,28 @@ fn real_commands_go_on_after_a_kill_put_to_sleep_wake_and_take_away() {
     cloud.hakiri(&project, &with_data).expect(0).says("destroyed");
     assert_eq!(cloud.there(), nothing);
     assert!(!text(&project, &format!("{DIR}/.hakiri-deploy.progress")).contains(STACK));
+
+    by_hand(&cloud, &project);
+    assert_eq!(cloud.there()["functions"], json!([STACK]));
+}
+
+/// The commands of the folder's README, as a person types them, and then those that look at what there is.
+fn by_hand(cloud: &Cloud, project: &Project) {
+    let readme = text(project, &format!("{DIR}/README.md"));
+    let mut blocks = readme.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap().to_owned());
+    let (steps, looking) = (blocks.next().unwrap(), blocks.next().unwrap());
+    project.write(&format!("{DIR}/secrets.json"), text(project, &format!("{DIR}/secrets.example.json")));
+    // SQS is asked at an address of AWS whatever the variable says (G9), and no wake has a body here.
+    let looking: Vec<&str> =
+        looking.lines().filter(|line| !line.starts_with("aws sqs ") && !line.contains(" start-execution ")).collect();
+    assert!(looking.len() > 4, "{looking:#?}");
+    let mut shell = Command::new("bash");
+    let script =
+        format!("set -eux -o pipefail\n{}{}", steps.replace("command -v hakiri", "echo $HAKIRI"), looking.join("\n"));
+    shell.args(["-c", &script]).current_dir(project.path().join(DIR)).env("HAKIRI", crate::support::binary());
+    cloud.prepare(&mut shell);
+    let ran: Ran = shell.output().unwrap().into();
+    ran.expect(0);
+    let secret = cloud.ask(&["secretsmanager", "get-secret-value", "--secret-id", STACK, "--query", "SecretString"]);
+    assert!(secret.as_str().unwrap().contains("<a secret of the pipeline api>"), "{secret}");
 }

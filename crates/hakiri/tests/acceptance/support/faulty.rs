@@ -103,14 +103,14 @@ impl Inner {
         let text = String::from_utf8_lossy(request).to_lowercase();
         let is_conditional = text.contains("\r\nif-none-match:") || text.contains("\r\nif-match:");
         // Conditional writes are few: each of them meets its own fault first, and is let through when it is repeated.
-        if self.asked.fetch_add(1, Ordering::SeqCst) % 3 != 0 && !is_conditional {
+        if !self.asked.fetch_add(1, Ordering::SeqCst).is_multiple_of(3) && !is_conditional {
             return None;
         }
         let met = |n: usize| self.done[n].load(Ordering::SeqCst);
         let can = |n: &usize| self.faults[*n] != Fault::Conflict || is_conditional;
         let least = (0..self.faults.len()).filter(can).min_by_key(|n| met(*n))?;
         // Half of the conditional ones.
-        if is_conditional && self.asked.load(Ordering::SeqCst) % 2 == 0 {
+        if is_conditional && self.asked.load(Ordering::SeqCst).is_multiple_of(2) {
             return None;
         }
         self.done[least].fetch_add(1, Ordering::SeqCst);
@@ -166,6 +166,7 @@ fn kept(answer: Vec<u8>) -> Vec<u8> {
 
 fn refused(status: u16, code: &str) -> Vec<u8> {
     let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>on purpose</Message></Error>");
-    let head = format!("HTTP/1.1 {status} X\r\ncontent-type: application/xml\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head =
+        format!("HTTP/1.1 {status} X\r\ncontent-type: application/xml\r\ncontent-length: {}\r\n\r\n", body.len());
     format!("{head}{body}").into_bytes()
 }

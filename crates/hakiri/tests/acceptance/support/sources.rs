@@ -185,4 +185,3 @@ pub fn traces<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<String, Vec<
     }
     out
 }
-

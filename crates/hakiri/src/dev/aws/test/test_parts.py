@@ -6,12 +6,14 @@ import os
 import sys
 import tempfile
 import unittest
+import unittest.mock
 import zipfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 sys.dont_write_bytecode = True
 
 import engine  # noqa: E402
+import postgres  # noqa: E402
 import schedule  # noqa: E402
 import stack  # noqa: E402
 
@@ -61,6 +63,19 @@ class Containers(unittest.TestCase):
             engine.command(words, "/bin/h", "/tmp/p"),
             ["/bin/h", "-C", "/tmp/p", "/tmp/p/x", "/projects", "--catalog", "postgres://u@h:1/d?auth=rds-iam&admin=arn:a"],
         )
+        self.assertEqual(engine.command(["rds-secret:arn:x"], "b", "p", "postgres://l"), ["postgres://l"])
+
+
+class Databases(unittest.TestCase):
+    def test_a_machine_without_one_is_told(self):
+        with unittest.mock.patch("glob.glob", return_value=[]), unittest.mock.patch("shutil.which", return_value=None):
+            with self.assertRaisesRegex(postgres.Missing, "install one"):
+                postgres.programs()
+
+    def test_the_newest_is_taken(self):
+        found = [f"/usr/lib/postgresql/{version}/bin/initdb" for version in ("9.6", "15", "17")]
+        with unittest.mock.patch("glob.glob", return_value=found):
+            self.assertEqual(postgres.programs(), "/usr/lib/postgresql/17/bin")
 
 
 class Templates(unittest.TestCase):
