@@ -38,5 +38,5 @@ const { result } = machine.run(input, {
   },
   context: { StateMachine: { Id: 'the-machine' }, Execution: { Id: 'the-execution', Input: input } },
 });
-const ended = await result.then(() => 'succeeded', (error) => error.name);
+const ended = await result.then(() => 'succeeded', (error) => error.cause?.name ?? error.name);
 console.log(JSON.stringify({ ended, calls, others, most }));
