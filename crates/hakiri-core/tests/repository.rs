@@ -172,3 +172,83 @@ fn files_stay_small() {
     }
     assert!(large.is_empty(), "split by subject: {large:?}");
 }
+
+/// Where code may be about AWS: the target, its local run, the entry point of a function there, what the process needs of
+/// it at run time, and the catalog's adapter.
+const OF_AWS: [&str; 8] = [
+    "hakiri-aws/",
+    "hakiri-catalog/src/dynamodb/",
+    "hakiri-sim/",
+    "hakiri/src/aws/",
+    "hakiri/src/lambda",
+    "hakiri/src/deploy/aws",
+    "hakiri/src/dev/aws",
+    "hakiri/tests/",
+];
+
+/// Files elsewhere that may name a part of AWS, and why.
+const NAMES_AWS: [(&str, &str); 9] = [
+    ("hakiri-core/src/codes.rs", "texts of errors, which say what to do on each platform"),
+    ("hakiri-core/src/spec/check_aws.rs", "forms of the manifest's [deploy.aws]"),
+    ("hakiri-core/src/spec/check_deploy.rs", "the hints for them"),
+    ("hakiri-core/src/spec/check_project.rs", "the forms of a catalog's URL"),
+    ("hakiri-core/src/spec/deploy.rs", "the manifest's [deploy.aws]"),
+    ("hakiri-core/src/retry.rs", "a test that the hint of HK0912 names a way out"),
+    ("hakiri-core/src/view/duckdb_cast.rs", "a lambda of DuckDB's SQL"),
+    ("hakiri-catalog/src/lib.rs", "the adapter's module"),
+    ("hakiri/src/main.rs", "the entry point of a function"),
+];
+
+/// The lines of code of a text that are about AWS: names of its services, and decisions whether it is there. Uses of what
+/// a module of AWS offers (`aws::…`) are none: they are the same wherever the process runs.
+fn about_aws(text: &str) -> Vec<&str> {
+    let services = ["dynamodb", "lambda", "fargate", "secretsmanager", "secrets_manager", "stepfunctions", "rds-", "rds_"];
+    let about = |line: &&str| {
+        let lower = line.trim().to_lowercase();
+        let named = services.iter().any(|service| {
+            // Not within a word: `backwards_` and the like.
+            lower.match_indices(service).any(|(at, _)| !lower[..at].ends_with(|c: char| c.is_ascii_alphabetic()))
+        });
+        let words: Vec<&str> = lower.split(|c: char| !c.is_ascii_alphanumeric() && c != ':' && c != '_').collect();
+        let decides = words.iter().any(|word| ["if", "match", "else"].contains(word));
+        let asks = words.iter().any(|word| ["aws", "is_aws", "on_aws", "at_aws", "aws:"].contains(word));
+        !lower.starts_with("//") && (named || decides && asks)
+    };
+    text.lines().filter(about).collect()
+}
+
+#[test]
+fn nothing_asks_whether_it_is_at_aws_outside_of_the_code_for_it() {
+    for about in ["if aws {", "} else if self.is_aws() {", "Self::Lambda => 1,", "let x = \"rds-secret:\";", "match on_aws {"] {
+        assert_eq!(about_aws(about).len(), 1, "{about}");
+    }
+    for other in ["// if aws", "if let Some(t) = aws::table(url)? {", "use object_store::aws::AmazonS3;", "fn backwards_()"] {
+        assert!(about_aws(other).is_empty(), "{other}");
+    }
+    let mut wrong = Vec::new();
+    let mut named = BTreeSet::new();
+    let mut folders = vec![root().join("crates")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let shown = path.strip_prefix(root().join("crates")).unwrap().to_str().unwrap().to_owned();
+            let test = shown.contains("/tests/") || shown.contains("/conformance/");
+            if !shown.ends_with(".rs") || test || OF_AWS.iter().any(|allowed| shown.starts_with(allowed)) {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let lines = about_aws(&text);
+            match NAMES_AWS.iter().find(|(file, _)| *file == shown) {
+                Some((file, _)) if !lines.is_empty() => drop(named.insert(*file)),
+                _ => wrong.extend(lines.iter().map(|line| format!("{shown}: {}", line.trim()))),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "say it in the code for AWS, or in a word that is right everywhere:\n{}", wrong.join("\n"));
+    let listed: BTreeSet<&str> = NAMES_AWS.iter().map(|(file, _)| *file).collect();
+    assert_eq!(named, listed, "a file of the list says nothing of AWS any more");
+}

@@ -7,6 +7,7 @@
 
 pub mod aws;
 pub mod lambda;
+pub mod door;
 pub mod postgres;
 mod process;
 pub mod workerd;

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)] // test code
 
 mod errors;
+mod logins;
 mod tls;
 
 use hakiri_core::error::Error;

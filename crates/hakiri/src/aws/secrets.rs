@@ -25,6 +25,9 @@ const VARIABLE: &str = "HAKIRI_SECRETS";
 /// How long what was read counts as fresh.
 const FRESH_MS: i64 = 5 * 60_000;
 
+/// How long after a change whoever is refused may still have used what was there before: a step takes a while.
+const RECENT_MS: i64 = 60 * 60_000;
+
 /// How long after it could not be read again until the next try.
 const PAUSE_MS: i64 = 30_000;
 
@@ -52,17 +55,26 @@ struct Known {
     values: BTreeMap<String, Secret>,
     /// When to read again.
     until: Instant,
+    /// When it was last found that a value had changed.
+    changed: Option<Instant>,
 }
 
 impl Managed {
-    /// Reads the secret. Whether any value differs from what was known.
-    async fn read(&self, known: &mut Option<Known>) -> Result<bool> {
+    /// Reads the secret, and notes whether any value differs from what was known.
+    async fn read(&self, known: &mut Option<Known>) -> Result<()> {
         let values = values(&self.stored.read().await?)?;
-        // No line of the log may hold one, those that were never used included.
-        logging::keep_secret(Secrets::new(values.clone()));
-        let changed = known.as_ref().is_none_or(|known| known.values != values);
-        *known = Some(Known { values, until: self.clock.now().plus_millis(FRESH_MS) });
-        Ok(changed)
+        let now = self.clock.now();
+        let changed = match known.as_ref() {
+            Some(known) if known.values == values => known.changed,
+            Some(_) => Some(now),
+            None => None,
+        };
+        if known.is_none() || changed == Some(now) {
+            // No line of the log may hold one, those that were never used included.
+            logging::keep_secret(Secrets::new(values.clone()));
+        }
+        *known = Some(Known { values, until: now.plus_millis(FRESH_MS), changed });
+        Ok(())
     }
 }
 
@@ -73,7 +85,7 @@ impl SecretSource for Managed {
         let mut known = self.known.lock().await;
         let now = self.clock.now();
         match known.as_mut() {
-            None => drop(self.read(&mut known).await?),
+            None => self.read(&mut known).await?,
             // A clock that went back says nothing about age.
             Some(old) if now >= old.until || old.until.millis() - now.millis() > FRESH_MS => {
                 old.until = now.plus_millis(PAUSE_MS);
@@ -89,7 +101,11 @@ impl SecretSource for Managed {
     }
 
     async fn refresh(&self) -> Result<bool> {
-        self.read(&mut *self.known.lock().await).await
+        let mut known = self.known.lock().await;
+        self.read(&mut known).await?;
+        // Of several steps that were refused at once, each has used the old value, and only one finds the new one.
+        let changed = known.as_ref().and_then(|known| known.changed);
+        Ok(changed.is_some_and(|at| self.clock.now().millis() - at.millis() < RECENT_MS))
     }
 }
 

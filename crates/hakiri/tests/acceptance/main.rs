@@ -11,6 +11,7 @@
     reason = "tests read files, clocks and the environment, and fail by panicking"
 )]
 
+mod aws_runtime;
 mod aws;
 mod behaviour;
 mod cloudflare;
