@@ -132,7 +132,7 @@ fn killed(cloud: &Cloud, project: &Project) {
 }
 
 #[test]
-fn real_commands_go_on_after_a_kill_put_to_sleep_wake_and_take_away() {
+fn real_commands_go_on_where_they_were_cut_off_put_to_sleep_wake_and_take_away() {
     let (cloud, project) = (Cloud::start(), Project::new(SHOP));
     let nothing = cloud.there();
     killed(&cloud, &project);

@@ -98,7 +98,7 @@ fn a_step_that_never_fits_fails_its_table_at_the_third_cut_and_the_others_are_co
         loop {
             let answer = function.ask_within(&step, short);
             match answer["next"].as_str() {
-                Some("again") => again += 1,
+                Some("again") if again < 5 => again += 1,
                 Some("fail") => break failed.push((again, answer)),
                 _ => break assert_eq!((again, answer), (0, json!({ "next": "done" }))),
             }
