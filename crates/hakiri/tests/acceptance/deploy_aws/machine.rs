@@ -19,7 +19,7 @@ pub const EXECUTION: &str = "arn:aws:states:::states:startExecution";
 const LONGEST: u64 = 900;
 /// What else the function may end with, and where the machine has to go on then.
 const FENCED: &str = "Hakiri.Fenced";
-const TRANSIENT: [&str; 9] = [
+const TRANSIENT: [&str; 11] = [
     "Hakiri.Transient",
     "Lambda.ServiceException",
     "Lambda.AWSLambdaException",
@@ -27,6 +27,8 @@ const TRANSIENT: [&str; 9] = [
     "Lambda.TooManyRequestsException",
     "Lambda.Unknown",
     "Runtime.ExitError",
+    "Runtime.OutOfMemory",
+    "Runtime.Unknown",
     "Sandbox.Timedout",
     "States.Timeout",
 ];

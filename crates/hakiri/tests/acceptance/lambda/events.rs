@@ -39,13 +39,13 @@ fn ticks_through_the_function_have_the_bytes_of_ticks_on_a_laptop() {
 
 #[test]
 fn a_run_of_more_steps_than_a_window_goes_on_in_another_execution_at_once() {
-    let db = source(1_050);
+    let db = source(450);
     let manifest = minutely("", "chunk_rows = 1");
     let deployment = Deployment::new(&manifest).with("DATABASE_URL", &db.url());
     let (one, other) = (deployment.function(), deployment.function());
     let begun = one.begin("p", "2026-11-28T09:00:00Z");
     let steps = |begun: &Value| begun["steps"].as_array().unwrap().len();
-    assert_eq!((steps(&begun), &begun["more"], &begun["concurrency"]), (1_000, &json!(true), &json!(4)));
+    assert_eq!((steps(&begun), &begun["more"], &begun["concurrency"]), (400, &json!(true), &json!(4)));
     for step in 0..3 {
         assert_eq!(one.ask(&Lambda::step("p", &begun, step)), json!({ "next": "done" }));
     }
@@ -54,7 +54,7 @@ fn a_run_of_more_steps_than_a_window_goes_on_in_another_execution_at_once() {
     let handed = other.ask(&Lambda::of("hand_over", "p", &begun));
     assert_eq!(handed, json!({ "next": "begin" }));
     let next = other.begin("p", "2026-11-28T09:00:00Z");
-    assert_eq!((steps(&next), &next["more"], &next["run"]), (1_000, &json!(true), &begun["run"]));
+    assert_eq!((steps(&next), &next["more"], &next["run"]), (400, &json!(true), &begun["run"]));
     assert_eq!(next["steps"][0], 3, "what is done is not handed out again");
     // The first execution, should it go on, hears that it is the first.
     let (kind, message) = one.error(&Lambda::step("p", &begun, 5));
