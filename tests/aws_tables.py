@@ -84,6 +84,8 @@ async def serve(reader, writer):
             fields = "".join(f"{name}: {value}\r\n" for name, value in more.items())
             writer.write(f"HTTP/1.1 {status} X\r\n{fields}\r\n".encode() + answer)
             await writer.drain()
+            if headers.get("connection", "").lower() == "close":
+                break
     except (asyncio.IncompleteReadError, ConnectionError):
         pass
     finally:
