@@ -3,7 +3,7 @@
 
 lint_tools=$cache/lint-aws
 
-# cfn-lint in bin/, statelint in node_modules/.bin. The stamp is written last, so an interrupted setup starts over.
+# cfn-lint in bin/, statelint in node_modules/.bin, and an interpreter of state machines in node_modules. The stamp is written last, so an interrupted setup starts over.
 setup_lint() {
     local want
     have node && have npm || apt_install nodejs npm

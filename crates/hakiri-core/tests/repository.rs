@@ -202,7 +202,8 @@ const NAMES_AWS: [(&str, &str); 9] = [
 /// The lines of code of a text that are about AWS: names of its services, and decisions whether it is there. Uses of what
 /// a module of AWS offers (`aws::…`) are none: they are the same wherever the process runs.
 fn about_aws(text: &str) -> Vec<&str> {
-    let services = ["dynamodb", "lambda", "fargate", "secretsmanager", "secrets_manager", "stepfunctions", "rds-", "rds_"];
+    let services =
+        ["dynamodb", "lambda", "fargate", "secretsmanager", "secrets_manager", "stepfunctions", "rds-", "rds_"];
     let about = |line: &&str| {
         let lower = line.trim().to_lowercase();
         let named = services.iter().any(|service| {
@@ -219,10 +220,14 @@ fn about_aws(text: &str) -> Vec<&str> {
 
 #[test]
 fn nothing_asks_whether_it_is_at_aws_outside_of_the_code_for_it() {
-    for about in ["if aws {", "} else if self.is_aws() {", "Self::Lambda => 1,", "let x = \"rds-secret:\";", "match on_aws {"] {
+    for about in
+        ["if aws {", "} else if self.is_aws() {", "Self::Lambda => 1,", "let x = \"rds-secret:\";", "match on_aws {"]
+    {
         assert_eq!(about_aws(about).len(), 1, "{about}");
     }
-    for other in ["// if aws", "if let Some(t) = aws::table(url)? {", "use object_store::aws::AmazonS3;", "fn backwards_()"] {
+    for other in
+        ["// if aws", "if let Some(t) = aws::table(url)? {", "use object_store::aws::AmazonS3;", "fn backwards_()"]
+    {
         assert!(about_aws(other).is_empty(), "{other}");
     }
     let mut wrong = Vec::new();
@@ -248,7 +253,11 @@ fn nothing_asks_whether_it_is_at_aws_outside_of_the_code_for_it() {
             }
         }
     }
-    assert!(wrong.is_empty(), "say it in the code for AWS, or in a word that is right everywhere:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "say it in the code for AWS, or in a word that is right everywhere:\n{}",
+        wrong.join("\n")
+    );
     let listed: BTreeSet<&str> = NAMES_AWS.iter().map(|(file, _)| *file).collect();
     assert_eq!(named, listed, "a file of the list says nothing of AWS any more");
 }

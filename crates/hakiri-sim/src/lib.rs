@@ -6,8 +6,8 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // test code, see CONTRIBUTING.md
 
 pub mod aws;
-pub mod lambda;
 pub mod door;
+pub mod lambda;
 pub mod postgres;
 mod process;
 pub mod workerd;

@@ -61,9 +61,9 @@ impl Target {
             "ValidationException" | "SerializationException" => never(format!(
                 "DynamoDB refuses the request ({code}): the keys of the table {table} must be pk and sk, both of the type S"
             )),
-            "AccessDeniedException" => {
-                never(format!("the credentials may not use the table {table} in {region} ({code})"))
-            }
+            "AccessDeniedException" => never(format!(
+                "the credentials may not use the table {table} in {region} ({code}): their role or user lacks a permission"
+            )),
             "UnrecognizedClientException"
             | "InvalidSignatureException"
             | "IncompleteSignatureException"

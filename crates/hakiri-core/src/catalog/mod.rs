@@ -97,7 +97,14 @@ impl From<CatalogError> for Error {
             CatalogError::Corrupt(_) => Code::CatalogCorrupt,
             CatalogError::Newer { .. } => Code::CatalogNewer,
         };
-        Error::new(code, e.to_string())
+        let error = Error::new(code, e.to_string());
+        match e {
+            // What the message says is not a matter of time.
+            CatalogError::Unavailable { retry_after: 0, .. } => {
+                error.with_hint("change what the message names: waiting alone does not help")
+            }
+            _ => error,
+        }
     }
 }
 

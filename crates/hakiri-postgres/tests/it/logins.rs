@@ -10,7 +10,7 @@ use hakiri_core::secret::Secret;
 use hakiri_postgres::{Address, Login, Logins, connect};
 use hakiri_sim::door::Door;
 
-/// Gives `word1`, `word2`, … one after the other.
+/// Gives `canary1`, `canary2`, … one after the other.
 #[derive(Debug, Default)]
 struct Counted {
     given: AtomicUsize,
@@ -22,7 +22,7 @@ impl Logins for Counted {
     async fn login(&self, host: &str, port: u16, user: &str) -> Result<Login> {
         assert!(host == "127.0.0.1" && port > 0, "{host}:{port}");
         let n = self.given.fetch_add(1, Ordering::SeqCst) + 1;
-        Ok(Login { user: user.to_owned(), password: Secret::new(format!("word{n}")) })
+        Ok(Login { user: user.to_owned(), password: Secret::new(format!("canary{n}")) })
     }
 
     async fn refused(&self, address: &Address, login: &Login) -> Result<bool> {
@@ -48,23 +48,23 @@ fn words(door: &Door) -> Vec<String> {
 
 #[tokio::test]
 async fn each_connection_gets_a_login_of_its_own() {
-    let (door, address) = door(&["word1", "word2", "word3"], Counted::default());
+    let (door, address) = door(&["canary1", "canary2", "canary3"], Counted::default());
     for _ in 0..3 {
         connect(&address, "test").await.unwrap().query_one("SELECT 1", &[]).await.unwrap();
     }
-    assert_eq!(words(&door), ["word1", "word2", "word3"]);
+    assert_eq!(words(&door), ["canary1", "canary2", "canary3"]);
 }
 
 #[tokio::test]
 async fn a_refused_login_is_replaced_once_where_there_is_another() {
-    let (lucky, address) = door(&["word2"], Counted { renews: true, ..Counted::default() });
+    let (lucky, address) = door(&["canary2"], Counted { renews: true, ..Counted::default() });
     connect(&address, "test").await.unwrap();
-    assert_eq!(words(&lucky), ["word1", "word2"]);
+    assert_eq!(words(&lucky), ["canary1", "canary2"]);
     for (renews, tries) in [(true, 2), (false, 1)] {
         let (door, address) = door(&[], Counted { renews, ..Counted::default() });
         let error = connect(&address, "test").await.unwrap_err();
         assert_eq!((error.code(), words(&door).len()), (Code::PostgresAuth, tries));
-        assert!(!format!("{error:?}").contains("word"), "{error:?}");
+        assert!(!format!("{error:?}").contains("canary"), "{error:?}");
     }
 }
 

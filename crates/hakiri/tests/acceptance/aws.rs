@@ -139,53 +139,66 @@ fn never_back(lines: &[Value]) {
     assert_eq!(last.len(), 3, "{last:?}");
 }
 
-#[test]
-fn kill_functions_tasks_and_the_stand_in_at_random_and_nothing_is_lost_or_doubled() {
-    let kills = if std::env::var_os("HAKIRI_LONG").is_some() { 60 } else { 9 };
-    let sources = Sources::new(20, Duration::from_millis(150));
-    let (cloud, laptop) = (sources.project(FUNCTIONS), sources.project(FUNCTIONS));
+/// Ticks during which processes are killed: functions, tasks and the stand-in in turn, as far as `whom` says. The last
+/// ticks are left alone: what was broken before has to be whole at the end.
+fn killed_at_random(deploy: &str, ticks: u32, kills: usize, whom: &[&str]) {
+    let sources = Sources::new(ticks, Duration::from_millis(150));
+    let (cloud, laptop) = (sources.project(deploy), sources.project(deploy));
     let secrets = sources.secrets();
     let secrets = borrowed(&secrets);
     let there = There::open(&cloud, &secrets);
     there.deliver(&sources, &[1, 2, 3]);
     there.close();
-    reference(&sources, 0, 20, &laptop);
-    let mut dev = Dev::start(&cloud, "aws", &["--ticks", "20", "--from", FIRST], &secrets);
+    reference(&sources, 0, ticks, &laptop);
+    let count = ticks.to_string();
+    let mut dev = Dev::start(&cloud, "aws", &["--ticks", &count, "--from", FIRST], &secrets);
     dev.wait_for("tick", BOUND);
-    let (mut done, mut seed) = ([0; 3], 11_u64);
+    let (mut done, mut seed) = (vec![0; whom.len()], 11_u64);
     let mut next = |n: u64| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (seed >> 33) % n
     };
-    // The last ticks are left alone: what was broken before has to be whole at the end.
-    while done.iter().sum::<usize>() < kills && dev.runs() && dev.events("settled").len() < 17 {
+    let calm = ticks as usize - 3;
+    while done.iter().sum::<usize>() < kills && dev.runs() && dev.events("settled").len() < calm {
         std::thread::sleep(Duration::from_millis(200 + next(900)));
-        // Whose turn it is, of a function, a task, the stand-in: none comes too short.
-        let what = (0..3).min_by_key(|what| done[*what]).unwrap();
+        // Whose turn it is: none comes too short.
+        let who = (0..whom.len()).min_by_key(|who| done[*who]).unwrap();
         let gone: Vec<Value> = dev.events("exited").iter().map(|l| l["pid"].clone()).collect();
-        let processes = dev.events("started");
-        let alive = |part: &str| {
-            let at_work =
-                |l: &&Value| l["part"].as_str().is_some_and(|p| p.starts_with(part)) && !gone.contains(&l["pid"]);
-            processes.iter().rev().find(at_work).and_then(|l| l["pid"].as_i64())
+        let processes = [dev.events("started"), dev.events("standin")].concat();
+        let is_one = |l: &&Value| match whom[who] {
+            "stand-in" => l["event"] == "standin",
+            part => l["part"].as_str().is_some_and(|p| p.starts_with(part)) && !gone.contains(&l["pid"]),
         };
-        let standin = dev.events("standin").last().and_then(|l| l["pid"].as_i64());
-        match [alive("function"), alive("task:"), standin][what] {
-            Some(pid) => kill(pid),
-            None => continue, // none is at work just now
+        // Or none is at work just now.
+        if let Some(pid) = processes.iter().rev().find(is_one).and_then(|l| l["pid"].as_i64()) {
+            kill(pid);
+            done[who] += 1;
         }
-        done[what] += 1;
     }
     let lines = dev.finish(Duration::from_secs(540));
     let count = |event: &str| lines.iter().filter(|l| l["event"] == event).count();
-    assert_eq!(count("settled"), 20);
-    let starts = count("standin");
-    println!("killed a function, a task, the stand-in: {done:?}; the stand-in was started {starts} times");
-    assert!(done.iter().all(|n| *n >= 2) && starts > done[2], "{done:?}, {starts}");
+    assert_eq!(count("settled"), ticks as usize);
+    println!("killed {whom:?}: {done:?}; the stand-in was started {} times", count("standin"));
+    assert!(done.iter().all(|n| *n >= kills / whom.len()) && count("standin") > 1, "{done:?}");
     never_back(&lines);
     let (here, there) = (here(&laptop), There::open(&cloud, &secrets).files());
     // Nothing that a laptop committed is missing or different; what is more are strays that no commit names.
     assert_same(&here, &named(&there, &here));
+}
+
+/// So many here, and many more where there is time.
+fn kills(few: usize, many: usize) -> usize {
+    if std::env::var_os("HAKIRI_LONG").is_some() { many } else { few }
+}
+
+#[test]
+fn kill_functions_tasks_and_the_stand_in_at_random_and_nothing_is_lost_or_doubled() {
+    killed_at_random(FUNCTIONS, 20, kills(9, 24), &["function", "task:", "stand-in"]);
+}
+
+#[test]
+fn kill_tasks_on_postgres_and_the_stand_in_at_random_and_nothing_is_lost_or_doubled() {
+    killed_at_random(TASKS, 8, kills(2, 12), &["task:", "stand-in"]);
 }
 
 /// A pipeline of an API for each script.

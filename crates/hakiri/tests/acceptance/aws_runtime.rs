@@ -32,7 +32,7 @@ fn project(api: &Api, catalog: &str) -> Project {
         "[context]\npath = \"s3://{}/{}\"\n[catalog]\nurl = \"{catalog}\"\n[env.staging]\n\
          [[pipeline]]\nid = \"p\"\nschedule = \"every 1s\"\nsecrets = [\"TOKEN\"]\n\
          [pipeline.source]\nconnector = \"http\"\n[pipeline.source.config]\nbase_url = \"{}\"\nallow_private = true\n\
-         auth = {{ type = \"bearer\", token = \"${{TOKEN}}\" }}\n[pipeline.source.config.resources.t]\npath = \"/t\"\nrecords = \"data\"\n",
+         auth = {{ bearer = \"${{TOKEN}}\" }}\n[pipeline.source.config.resources.t]\npath = \"/t\"\nrecords = \"data\"\n",
         set("HAKIRI_TEST_S3_BUCKET"),
         unique("aws"),
         api.url
@@ -56,9 +56,7 @@ fn command(project: &Project, args: &[&str], service: (&str, &str)) -> Command {
     for name in ["AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN", "AWS_PROFILE"] {
         command.env_remove(name);
     }
-    command
-        .env("AWS_ENDPOINT_URL_S3", set("HAKIRI_TEST_S3"))
-        .env(format!("AWS_ENDPOINT_URL_{}", service.0), service.1);
+    command.env("AWS_ENDPOINT_URL_S3", set("HAKIRI_TEST_S3")).env(format!("AWS_ENDPOINT_URL_{}", service.0), service.1);
     command
 }
 
@@ -77,8 +75,7 @@ fn tables(operation: &str, body: &Value) -> Value {
             "AWS4-HMAC-SHA256 Credential=hakiri-test/20270101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0",
         ),
     ];
-    let (status, _, answer) =
-        send(address.trim_start_matches("http://"), "POST", "/", &headers, &body.to_string());
+    let (status, _, answer) = send(address.trim_start_matches("http://"), "POST", "/", &headers, &body.to_string());
     assert_eq!(status, 200, "{answer}");
     serde_json::from_str(&answer).unwrap()
 }
@@ -393,10 +390,9 @@ fn a_login_that_a_secret_holds_is_read_again_when_it_is_refused() {
     };
     let (old, new) = (login("first", "first-word"), login("second", "second-word/%"));
     let elsewhere = format!("?host=127.0.0.1&port={}&dbname={}", door.port, database.name);
-    for (values, query) in [
-        (vec![old.clone(), new.clone()], ""),
-        (vec![bare(old.clone()), bare(new)], elsewhere.as_str()),
-    ] {
+    for (values, query) in
+        [(vec![old.clone(), new.clone()], ""), (vec![bare(old.clone()), bare(new)], elsewhere.as_str())]
+    {
         let manager = manager(&values);
         let project = project(&api, &format!("rds-secret:{ARN}{query}"));
         let mut command = command(&project, &["runs"], ("SECRETS_MANAGER", &manager.url));
@@ -404,7 +400,9 @@ fn a_login_that_a_secret_holds_is_read_again_when_it_is_refused() {
         ran(command).expect(0);
         assert_eq!(manager.count(), 2);
     }
-    for (value, code) in [(old.clone(), "HK1003"), (bare(old), "HK0116"), (json!({ "password": "first-word" }), "HK0116")] {
+    for (value, code) in
+        [(old.clone(), "HK1003"), (bare(old), "HK0116"), (json!({ "password": "first-word" }), "HK0116")]
+    {
         let manager = manager(&[value]);
         let project = project(&api, &format!("rds-secret:{ARN}"));
         let ran = ran(command(&project, &["runs"], ("SECRETS_MANAGER", &manager.url)));

@@ -8,6 +8,7 @@ use serde_json::Value;
 use self::read::{all, kinds};
 use crate::support::{Project, contents, text};
 
+mod interpreter;
 mod lint;
 mod machine;
 mod read;

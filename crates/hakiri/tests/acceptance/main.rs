@@ -11,8 +11,8 @@
     reason = "tests read files, clocks and the environment, and fail by panicking"
 )]
 
-mod aws_runtime;
 mod aws;
+mod aws_runtime;
 mod behaviour;
 mod cloudflare;
 mod cluster;

@@ -29,7 +29,7 @@ fn a_password_in_the_url_of_the_catalog() {
             "write ${NAME} in its place, and set NAME in the environment or in .env"
         ]
     );
-    assert!(refused("mysql://h/d")[0].contains("a catalog's URL is one of PostgreSQL or https"));
+    assert!(refused("mysql://h/d")[0].contains("a catalog's URL is one of PostgreSQL, https, dynamodb or rds-secret"));
 }
 
 #[test]

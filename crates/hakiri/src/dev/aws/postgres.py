@@ -61,7 +61,7 @@ class Postgres:
 
     def start(self):
         os.makedirs(self.folder, exist_ok=True)
-        place = self.place()
+        place = self.elsewhere = self.place()
         log = open(os.path.join(self.folder, "log"), "ab")
         new = not os.path.isdir(place)
         if new:
@@ -95,7 +95,8 @@ class Postgres:
             self.process.kill()
             self.process.wait()
         if self.is_root:
-            place = self.place()
-            shutil.move(place, self.data)
-            shutil.rmtree(os.path.dirname(place), ignore_errors=True)
-            os.unlink(self.note)
+            if os.path.isdir(self.folder):
+                shutil.move(self.elsewhere, self.data)
+                os.unlink(self.note)
+            # Also when whoever ran this has removed the project meanwhile: nobody could find it any more.
+            shutil.rmtree(os.path.dirname(self.elsewhere), ignore_errors=True)

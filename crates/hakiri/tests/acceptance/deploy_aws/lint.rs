@@ -7,7 +7,7 @@ use super::{DIR, by_the_hour, machine, read, rights, shapes, template};
 use crate::support::{Project, text};
 
 /// Where the linters are.
-fn tools() -> PathBuf {
+pub fn tools() -> PathBuf {
     PathBuf::from(std::env::var("HAKIRI_TEST_LINT").expect("HAKIRI_TEST_LINT is not set: run the tests with ./x test"))
 }
 
