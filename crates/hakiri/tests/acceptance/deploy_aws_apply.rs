@@ -426,6 +426,10 @@ fn a_database_of_its_own_goes_before_the_network_it_is_in() {
     let at =
         |text: &str| log.iter().position(|line| line.contains(text)).unwrap_or_else(|| panic!("no {text} in {log:#?}"));
     assert!(at("rds delete-db-instance --db-instance-identifier the-Database") < at("rds wait db-instance-deleted"));
-    assert!(at("rds wait db-instance-deleted") < at(&format!("delete-stack --stack-name {STACK}")));
+    assert!(
+        at("rds wait db-instance-deleted")
+            < at("rds delete-db-subnet-group --db-subnet-group-name the-DatabaseSubnets")
+    );
+    assert!(at("rds delete-db-subnet-group") < at(&format!("delete-stack --stack-name {STACK}")));
     assert!(at("delete-secret --secret-id hakiri-test-database") < at(&format!("delete-stack --stack-name {STACK}")));
 }

@@ -224,15 +224,19 @@ fn catalog_steps(s: &Settings) -> Vec<Step> {
     let cli = Cli::of(s);
     if s.own_database() {
         const NAME: &str = "DATABASE";
-        let database = variable(NAME);
+        const SUBNETS: &str = "SUBNETS";
+        let (database, subnets) = (variable(NAME), variable(SUBNETS));
         let delete = ["rds", "delete-db-instance", "--db-instance-identifier", &database];
         let delete = [&delete[..], &["--skip-final-snapshot", "--delete-automated-backups"]].concat();
         let gone = ["rds", "wait", "db-instance-deleted", "--db-instance-identifier", &database];
+        let free = ["rds", "delete-db-subnet-group", "--db-subnet-group-name", &subnets];
         // It is in the stack's network, which cannot be deleted before.
         return vec![
             cli.output("the database", NAME, &s.name, "Database", Absent::Nothing),
             cli.step("the database", &delete, &["DBInstanceNotFound", "is already being deleted"]),
             cli.step("the database, until it is gone", &gone, &["DBInstanceNotFound"]),
+            cli.output("where the database was", SUBNETS, &s.name, "DatabaseSubnets", Absent::Nothing),
+            cli.step("where the database was", &free, &["DBSubnetGroupNotFound"]),
         ];
     }
     if s.database_secret.is_some() {

@@ -39,6 +39,7 @@ pub(super) fn template(input: &Input<'_>, s: &Settings, awake: bool) -> Result<S
         AwsCatalog::Postgres if s.own_database() => {
             resources.add(part.database()?);
             outputs.push(("Database", "!Ref Database".to_owned()));
+            outputs.push(("DatabaseSubnets", "!Ref DatabaseSubnets".to_owned()));
         }
         AwsCatalog::Postgres => {}
     }
