@@ -40,6 +40,11 @@ pub fn step_result(run: &RunId, step: u32, hash: &Hash) -> String {
     format!("{STEPS}/{run}/step-{step:05}-{}.json", hash.short())
 }
 
+/// What attempts of a step that were cut short have read, file by file.
+pub fn step_read(run: &RunId, step: u32, file: usize, hash: &Hash) -> String {
+    format!("{STEPS}/{run}/step-{step:05}-read-{file:05}-{}.zst", hash.short())
+}
+
 /// A large opaque cursor.
 pub fn cursor(table: &TableName, run: &RunId, hash: &Hash) -> String {
     format!("{TABLES}/{table}/runs/{run}/cursor-{}.json", hash.short())

@@ -11,7 +11,8 @@ pub const MAX_ATTEMPTS: u32 = 6;
 pub const FIRST_BACKOFF_SECONDS: u64 = 2;
 /// Claims of a step that may expire before its table fails.
 pub const MAX_DEATHS: u32 = 3;
-/// Attempts of a step that may be cut short by the end of their worker's time, the last of which fails its table.
+/// Attempts of a step in a row that may be cut short by the end of their worker's time without getting on, the last of
+/// which fails its table.
 pub const MAX_CUTS: u32 = 3;
 /// The longest time that is kept free before a deadline for ending in good order, in milliseconds.
 const MAX_MARGIN_MS: i64 = 10_000;
@@ -72,9 +73,9 @@ pub fn stop_at(now: Instant, deadline: Instant) -> Instant {
 }
 
 /// The record of a step after the end of its worker's time cut an attempt short, and the error if that is its end. Not an
-/// attempt: nothing failed. But each one starts from the step's beginning, and one that never fits must not go on for ever.
-pub fn after_cut(mut record: StepRecord) -> (StepRecord, Option<Error>) {
-    record.cuts += 1;
+/// attempt: nothing failed. But one that did not get on starts where it started, and must not do so for ever.
+pub fn after_cut(mut record: StepRecord, got_on: bool) -> (StepRecord, Option<Error>) {
+    record.cuts = if got_on { 0 } else { record.cuts + 1 };
     let error = (record.cuts >= MAX_CUTS).then(|| {
         Error::new(
             Code::StepCut,
@@ -148,11 +149,12 @@ mod tests {
 
     #[test]
     fn a_step_that_is_cut_short_a_third_time_fails_and_no_attempt_is_counted() {
-        let (first, error) = after_cut(StepRecord::new(0));
+        let (first, error) = after_cut(StepRecord::new(0), false);
         assert!(error.is_none() && first.status == StepStatus::Pending { not_before: None });
-        let (second, error) = after_cut(first);
+        let (second, error) = after_cut(first, false);
         assert!(error.is_none() && second.status == StepStatus::Pending { not_before: None });
-        let (third, error) = after_cut(second);
+        assert_eq!(after_cut(second.clone(), true).0.cuts, 0, "one that gets on is not on its way to failing");
+        let (third, error) = after_cut(second, false);
         assert!(error.is_some_and(|e| e.hint().contains("chunk_rows") && e.hint().contains("fargate")));
         assert!(matches!(third.status, StepStatus::Failed { failure } if failure.code == "HK0912"));
         assert_eq!((third.attempts, third.deaths, third.cuts), (0, 0, 3));

@@ -143,6 +143,17 @@ pub enum Message {
     },
     /// Requests, bytes and the like, for progress bars and reports.
     Progress(Progress),
+    /// Where a later attempt may go on, with everything yielded so far taken as read (E4).
+    Checkpoint(Checkpoint),
+}
+
+/// How far a step has been read. A connector whose steps are read at once, or are small, has none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Where to go on: the connector's own, and no secrets in it.
+    pub place: Value,
+    /// What must not be met again: in a message what was met since the checkpoint before, in one to go on from all of it.
+    pub seen: Vec<String>,
 }
 
 /// Counters of a step so far.
@@ -229,13 +240,15 @@ pub trait Connector: Send + Sync + fmt::Debug {
     /// Any source error.
     async fn plan(&self, tables: &[TableRequest], tick: Tick, ctx: &SourceContext) -> Result<Vec<SourceStep>>;
 
-    /// Reads one step from its start. The stream ends after the last row; an error ends it too.
+    /// Reads one step, from its start or from where an earlier attempt was. The stream ends after the last row; an error
+    /// ends it too.
     ///
     /// # Errors
-    /// Any source error.
+    /// Any source error; `HK0406` when the place to go on from is no longer what it was, so that the step starts again.
     async fn read<'a>(
         &'a self,
         step: &'a PlannedStep,
+        from: Option<&'a Checkpoint>,
         ctx: &'a SourceContext,
     ) -> Result<BoxStream<'a, Result<Message>>>;
 }

@@ -60,7 +60,7 @@ pub struct StepRecord {
     /// Attempts that the end of their worker's time cut short.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub cuts: u32,
-    /// What a later attempt can start from; the connector's own, small.
+    /// What a later attempt goes on from: references to files in the store, since the catalog keeps no content (C10).
     #[serde(default)]
     pub progress: Option<Value>,
     /// The last error, for people.

@@ -5,6 +5,7 @@
 //! batches, memory or retries can be seen in the result (S9).
 
 mod rows;
+mod saved;
 mod settle;
 
 use futures::StreamExt as _;
@@ -16,6 +17,8 @@ use hakiri_core::spec::OnBadRow;
 use hakiri_core::step::StepResult;
 use hakiri_core::{Error, Result};
 
+use self::saved::{Log, is_lost};
+pub(crate) use self::saved::{Saved, cut_short};
 use self::settle::{Settled, settle};
 use crate::Engine;
 use crate::sort::Ascending;
@@ -83,19 +86,38 @@ impl<'a> Intake<'a> {
     }
 }
 
-/// Reads a step to its end and writes its parts. Nothing is visible until a commit names them (P4).
+/// Reads a step to its end and writes its parts. Nothing is visible until a commit names them (P4). Goes on from what
+/// is saved, and saves more of it where the worker's time is short.
 ///
 /// # Errors
-/// Any source, schema or store error. What was written before it is a stray for `gc`.
-pub(crate) async fn read_step(engine: &Engine, plan: &Plan, step: &PlannedStep, cancel: Cancel) -> Result<StepResult> {
+/// Any source, schema or store error; `HK0912` when the worker's time is over. What was written before it is a stray for
+/// `gc`.
+pub(crate) async fn read_step(
+    engine: &Engine,
+    plan: &Plan,
+    step: &PlannedStep,
+    cancel: Cancel,
+    saved: &Saved,
+) -> Result<StepResult> {
     let ctx = engine.source_context(&plan.secrets, cancel.clone()).await?;
     let step = &with_inline_cursors(engine, step).await?;
     // The budget is the process's (P7): what steps at once and their tables hold is divided among them.
     let memory = engine.settings.memory / at_once(engine, plan);
     let spool = memory / 4 / step.tables.len().max(1);
-    let mut intakes: Vec<Intake<'_>> = step.tables.iter().map(|t| Intake::new(engine, t, spool)).collect();
+    let empty = || step.tables.iter().map(|t| Intake::new(engine, t, spool)).collect::<Vec<_>>();
+    let mut intakes = empty();
+    let mut log = Log::new(&plan.run, step.index, saved, memory / 16);
+    let mut received = receive(engine, plan, step, &ctx, &mut intakes, &mut log).await;
+    if received.as_ref().is_err_and(|e| saved.is_there() && is_lost(e)) {
+        engine.events.note(&format!("{}: what was read before cannot be gone on with, and is read again", step.name));
+        saved.forget();
+        intakes = empty();
+        log = Log::new(&plan.run, step.index, saved, memory / 16);
+        received = receive(engine, plan, step, &ctx, &mut intakes, &mut log).await;
+    }
+    drop(log);
     // Errors may quote a source; secrets never leave (P8).
-    receive(engine, plan, step, &ctx, &mut intakes).await.map_err(|e| ctx.secrets.redact_error(&e))?;
+    received.map_err(|e| ctx.secrets.redact_error(&e))?;
     // Parents stand before their children, which need to know what became of them.
     let mut settled: Vec<Settled> = Vec::with_capacity(intakes.len());
     for intake in intakes {
@@ -126,31 +148,79 @@ fn at_once(engine: &Engine, plan: &Plan) -> usize {
     plan.steps.len().min(plan.concurrency as usize).min(engine.settings.steps_at_once).max(1)
 }
 
-/// The first pass: from the connector into spools.
+/// The first pass: from earlier attempts and the connector into spools.
 async fn receive(
     engine: &Engine,
     plan: &Plan,
     step: &PlannedStep,
     ctx: &SourceContext,
     intakes: &mut [Intake<'_>],
+    log: &mut Log<'_>,
 ) -> Result<()> {
-    let connector = engine.connectors.open(&plan.source)?;
-    let mut messages = connector.read(step, ctx).await?;
-    while let Some(message) = messages.next().await {
+    let mut from = None;
+    for file in log.saved.files() {
+        for message in saved::load(&engine.store, &file, &mut from).await? {
+            take(engine, step, ctx, intakes, message)?;
+        }
         ctx.cancel.check()?;
-        match message? {
-            Message::Rows { stream, rows } => take_rows(engine, step, intakes, table_of(step, stream)?, rows)?,
-            Message::Rejected { stream, reason, error } => {
-                intakes[table_of(step, stream)?].reject(ctx.secrets.redact(&reason), error)?;
+    }
+    let connector = engine.connectors.open(&plan.source)?;
+    let mut messages = connector.read(step, from.as_ref(), ctx).await?;
+    loop {
+        let next = tokio::select! {
+            biased;
+            () = log.saved.stopped() => {
+                log.save(&engine.store).await?;
+                return Err(cut_short());
             }
-            Message::Cursor { stream, after } => intakes[table_of(step, stream)?].opaque = Some(after),
-            Message::Progress(progress) => engine.events.progress(step.index, progress),
-            Message::Note { text, .. } => engine.events.note(&ctx.secrets.redact(&text)),
+            next = messages.next() => next,
+        };
+        ctx.cancel.check()?;
+        let Some(message) = next else { break };
+        match message? {
+            Message::Checkpoint(checkpoint) => log.mark(&engine.store, checkpoint).await?,
+            message => {
+                log.note(&engine.store, &message, &ctx.secrets).await?;
+                take(engine, step, ctx, intakes, message)?;
+            }
         }
         // Lets heartbeats and interruptions in, however busy the source is.
         tokio::task::yield_now().await;
     }
-    ctx.cancel.check()
+    if log.saved.is_there() {
+        // The next attempt has only the second pass to do.
+        log.save(&engine.store).await?;
+    }
+    Ok(())
+}
+
+/// What a message changes.
+fn take(
+    engine: &Engine,
+    step: &PlannedStep,
+    ctx: &SourceContext,
+    intakes: &mut [Intake<'_>],
+    message: Message,
+) -> Result<()> {
+    match message {
+        Message::Rows { stream, rows } => take_rows(engine, step, intakes, table_of(step, stream)?, rows),
+        Message::Rejected { stream, reason, error } => {
+            intakes[table_of(step, stream)?].reject(ctx.secrets.redact(&reason), error)
+        }
+        Message::Cursor { stream, after } => {
+            intakes[table_of(step, stream)?].opaque = Some(after);
+            Ok(())
+        }
+        Message::Progress(progress) => {
+            engine.events.progress(step.index, progress);
+            Ok(())
+        }
+        Message::Note { text, .. } => {
+            engine.events.note(&ctx.secrets.redact(&text));
+            Ok(())
+        }
+        Message::Checkpoint(_) => Ok(()),
+    }
 }
 
 /// Takes rows of a table, and out of them those of its child tables (S13).

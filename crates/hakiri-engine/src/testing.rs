@@ -23,7 +23,8 @@ use hakiri_core::plan::PlannedStep;
 use hakiri_core::schema::{RUN_COLUMN, Schema};
 use hakiri_core::secret::Secrets;
 use hakiri_core::source::{
-    Cancel, Connector, ConnectorInfo, Connectors, Message, Rows, SourceContext, SourceStep, SourceTable, TableRequest,
+    Cancel, Checkpoint, Connector, ConnectorInfo, Connectors, Message, Rows, SourceContext, SourceStep, SourceTable,
+    TableRequest,
 };
 use hakiri_core::spec::{Mode, PipelineSpec, Project, SourceSpec};
 use hakiri_core::time::{Clock, Instant, Tick};
@@ -84,7 +85,12 @@ impl Connector for Scripted {
         Ok(tables.iter().map(step).collect())
     }
 
-    async fn read<'a>(&'a self, _: &'a PlannedStep, ctx: &'a SourceContext) -> Result<BoxStream<'a, Result<Message>>> {
+    async fn read<'a>(
+        &'a self,
+        _: &'a PlannedStep,
+        _: Option<&'a Checkpoint>,
+        ctx: &'a SourceContext,
+    ) -> Result<BoxStream<'a, Result<Message>>> {
         let records = self.0.lock().unwrap().pop_front().unwrap_or_default();
         let batches: Vec<_> = records
             .chunks(ctx.batch_rows)

@@ -34,7 +34,9 @@ use hakiri_core::codes::Code;
 use hakiri_core::cursor::{Cursor, CursorKind};
 use hakiri_core::hash::Hash;
 use hakiri_core::plan::{Origin, PlannedStep};
-use hakiri_core::source::{Cancel, Connector, Message, SourceContext, SourceStep, SourceTable, TableRequest};
+use hakiri_core::source::{
+    Cancel, Checkpoint, Connector, Message, SourceContext, SourceStep, SourceTable, TableRequest,
+};
 use hakiri_core::spec::{Mode, OnMissing};
 use hakiri_core::time::Tick;
 use hakiri_core::window::Window;
@@ -169,6 +171,7 @@ impl Connector for FileConnector {
     async fn read<'a>(
         &'a self,
         step: &'a PlannedStep,
+        _from: Option<&'a Checkpoint>,
         ctx: &'a SourceContext,
     ) -> Result<BoxStream<'a, Result<Message>>> {
         let source: StepSource = serde_json::from_value(step.source.clone()).map_err(|e| {

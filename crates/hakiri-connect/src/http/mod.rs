@@ -11,6 +11,7 @@
 //! | [`answer`] | what a status, a header or a body means |
 //! | [`address`], [`resolve`], [`client`], [`patience`], [`auth`] | what may be connected to, and how a request is sent |
 //! | [`read`] | the order of requests |
+//! | [`place`] | where in that order a later attempt goes on |
 //! | [`post`] | webhooks: the same rules of the network for what is no source |
 //! | [`described`] | connectors that are a description with options |
 //!
@@ -28,6 +29,7 @@ pub mod described;
 pub mod extract;
 pub mod paginate;
 pub mod patience;
+mod place;
 pub mod post;
 pub mod read;
 pub mod resolve;
@@ -44,7 +46,7 @@ use futures::stream::{self, BoxStream};
 use hakiri_core::codes::Code;
 use hakiri_core::error::{Error, Result};
 use hakiri_core::plan::PlannedStep;
-use hakiri_core::source::{Connector, Message, SourceContext, SourceStep, SourceTable, TableRequest};
+use hakiri_core::source::{Checkpoint, Connector, Message, SourceContext, SourceStep, SourceTable, TableRequest};
 use hakiri_core::time::Tick;
 use hakiri_core::window::Window;
 use serde::{Deserialize, Serialize};
@@ -135,7 +137,7 @@ impl Connector for HttpConnector {
         let bounds = bounds::of_tree(&self.site, &wanted)?;
         let mut streams = vec![None; self.site.nodes.len()];
         streams[root] = Some(0);
-        let mut reader = Reader::new(&self.site, &self.client, ctx, root, streams, bounds);
+        let mut reader = Reader::new(&self.site, &self.client, ctx, root, streams, bounds, None)?;
         // The first message tells about the first page; later pages are not asked for.
         reader.next().await?;
         Ok(format!("{} answered, with {} records on its first page", self.site.label(root), reader.rows(root)))
@@ -180,6 +182,7 @@ impl Connector for HttpConnector {
     async fn read<'a>(
         &'a self,
         step: &'a PlannedStep,
+        from: Option<&'a Checkpoint>,
         ctx: &'a SourceContext,
     ) -> Result<BoxStream<'a, Result<Message>>> {
         let source = StepSource::deserialize(&step.source)
@@ -195,7 +198,7 @@ impl Connector for HttpConnector {
         let Some(root) = bounds.keys().map(|node| self.site.root(*node)).next() else {
             return Ok(stream::empty().boxed());
         };
-        let reader = Reader::new(&self.site, &self.client, ctx, root, streams, bounds);
+        let reader = Reader::new(&self.site, &self.client, ctx, root, streams, bounds, from)?;
         Ok(stream::try_unfold(
             reader,
             |mut reader| async move { Ok(reader.next().await?.map(|message| (message, reader))) },

@@ -8,6 +8,8 @@ use std::collections::HashSet;
 
 use hakiri_core::codes::Code;
 use hakiri_core::error::{Error, Result};
+use hakiri_core::hash::Hash;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -38,37 +40,56 @@ pub struct Facts<'a> {
     pub link: Option<String>,
 }
 
-/// One sequence of pages.
-#[derive(Debug)]
-pub struct Pager {
+/// The next page of a sequence.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Position {
     /// Page number, or offset.
     number: i64,
     /// Token for the next page.
     token: Option<(String, Value)>,
     /// URL of the next page.
-    url: Option<String>,
+    pub url: Option<String>,
     /// What the server's largest page turned out to be, when it is not what was asked for.
     cap: Option<usize>,
+    /// The pages before it.
     pages: u64,
+}
+
+/// One sequence of pages.
+#[derive(Debug)]
+pub struct Pager {
+    at: Position,
+    /// The tokens, URLs and bodies that there were, told apart by their first character.
     seen: HashSet<String>,
-    bodies: HashSet<[u8; 32]>,
+    /// Those of them that nobody has asked for yet.
+    fresh: Vec<String>,
 }
 
 impl Pager {
     /// At the first page.
     pub fn new(spec: &Paginate) -> Self {
         let number = if let Paginate::Page(page) = spec { page.start } else { 0 };
-        Self { number, token: None, url: None, cap: None, pages: 0, seen: HashSet::new(), bodies: HashSet::new() }
+        Self::at(Position { number, ..Position::default() }, &[])
     }
 
-    /// How many pages have been taken in.
-    pub fn pages(&self) -> u64 {
-        self.pages
+    /// At some page, after others that had these.
+    pub fn at(at: Position, seen: &[String]) -> Self {
+        Self { at, seen: seen.iter().cloned().collect(), fresh: Vec::new() }
+    }
+
+    /// The next page.
+    pub fn position(&self) -> &Position {
+        &self.at
+    }
+
+    /// What must not be met again and was met since this was asked for.
+    pub fn take_fresh(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.fresh)
     }
 
     /// What the next request carries.
     pub fn turn(&self, spec: &Paginate) -> Turn {
-        let mut turn = Turn { url: self.url.clone(), ..Turn::default() };
+        let mut turn = Turn { url: self.at.url.clone(), ..Turn::default() };
         let mut put = |param: &Option<String>, name: &'static str, text: String, value: Value| {
             if let Some(param) = param {
                 turn.params.push((param.clone(), text));
@@ -78,22 +99,22 @@ impl Pager {
         match spec {
             Paginate::None | Paginate::NextUrl(_) | Paginate::LinkHeader(_) => {}
             Paginate::Page(p) => {
-                put(&p.param, "page", self.number.to_string(), self.number.into());
+                put(&p.param, "page", self.at.number.to_string(), self.at.number.into());
                 if let Some(size) = p.size {
                     put(&p.size_param, "size", size.to_string(), size.into());
                 }
             }
             Paginate::Offset(o) => {
-                put(&o.param, "offset", self.number.to_string(), self.number.into());
+                put(&o.param, "offset", self.at.number.to_string(), self.at.number.into());
                 put(&o.limit_param, "size", o.limit.to_string(), o.limit.into());
             }
             Paginate::Cursor(c) => {
-                if let Some((text, value)) = &self.token {
+                if let Some((text, value)) = &self.at.token {
                     put(&c.param, "cursor", text.clone(), value.clone());
                 }
             }
             Paginate::LastRecord(l) => {
-                if let Some((text, value)) = &self.token {
+                if let Some((text, value)) = &self.at.token {
                     put(&l.param, "cursor", text.clone(), value.clone());
                 }
             }
@@ -105,17 +126,20 @@ impl Pager {
     ///
     /// # Errors
     /// `HK0505` when the answer lacks what pagination needs, `HK0506` when it repeats itself.
-    pub fn advance(&mut self, spec: &Paginate, facts: &Facts<'_>, digest: [u8; 32]) -> Result<bool> {
-        self.pages += 1;
-        if facts.count > 0 && !matches!(spec, Paginate::None) && !self.bodies.insert(digest) {
-            return Err(Error::new(Code::HttpRepeated, format!("page {} is the same as an earlier one", self.pages)));
+    pub fn advance(&mut self, spec: &Paginate, facts: &Facts<'_>, digest: &Hash) -> Result<bool> {
+        self.at.pages += 1;
+        if facts.count > 0 && !matches!(spec, Paginate::None) && !self.is_new("b", digest.as_str()) {
+            return Err(Error::new(
+                Code::HttpRepeated,
+                format!("page {} is the same as an earlier one", self.at.pages),
+            ));
         }
         match spec {
             Paginate::None => Ok(false),
             Paginate::Page(p) => {
-                self.number = self.number.saturating_add(1);
+                self.at.number = self.at.number.saturating_add(1);
                 if let Some(path) = &p.total_pages {
-                    return Ok(self.pages < number(facts.body, path, "the number of pages")?);
+                    return Ok(self.at.pages < number(facts.body, path, "the number of pages")?);
                 }
                 Ok(facts.count > 0
                     && !(p.stop == Stop::Short && p.size.is_some_and(|size| self.short(facts.count, size))))
@@ -123,10 +147,10 @@ impl Pager {
             Paginate::Offset(o) => {
                 // An API that filters after cutting moves by the limit; any other by what it really gave.
                 let moved = if o.stop == Stop::Empty { o.limit } else { facts.count as u64 };
-                self.number = self.number.saturating_add(i64::try_from(moved).unwrap_or(i64::MAX));
+                self.at.number = self.at.number.saturating_add(i64::try_from(moved).unwrap_or(i64::MAX));
                 if let Some(path) = &o.total {
                     let total = number(facts.body, path, "the number of records")?;
-                    return Ok(facts.count > 0 && self.number.unsigned_abs() < total);
+                    return Ok(facts.count > 0 && self.at.number.unsigned_abs() < total);
                 }
                 Ok(facts.count > 0 && !(o.stop == Stop::Short && self.short(facts.count, o.limit)))
             }
@@ -177,9 +201,9 @@ impl Pager {
     /// than were asked for: then one more request tells, and this page's length is the size from there on.
     fn short(&mut self, count: usize, size: u64) -> bool {
         let size = usize::try_from(size).unwrap_or(usize::MAX);
-        match self.cap {
-            None if self.pages == 1 && count < size => {
-                self.cap = Some(count);
+        match self.at.cap {
+            None if self.at.pages == 1 && count < size => {
+                self.at.cap = Some(count);
                 false
             }
             cap => count < cap.unwrap_or(size),
@@ -187,26 +211,35 @@ impl Pager {
     }
 
     fn follow(&mut self, next: (String, Value)) -> Result<bool> {
-        if !self.seen.insert(next.0.clone()) {
+        if !self.is_new("t", &next.0) {
             return Err(Error::new(
                 Code::HttpRepeated,
-                format!("the cursor after page {} was given before", self.pages),
+                format!("the cursor after page {} was given before", self.at.pages),
             ));
         }
-        self.token = Some(next);
+        self.at.token = Some(next);
         Ok(true)
     }
 
     fn go(&mut self, next: Option<String>) -> Result<bool> {
         let Some(next) = next else { return Ok(false) };
-        if !self.seen.insert(next.clone()) {
+        if !self.is_new("u", &next) {
             return Err(Error::new(
                 Code::HttpRepeated,
-                format!("the next URL after page {} was given before", self.pages),
+                format!("the next URL after page {} was given before", self.at.pages),
             ));
         }
-        self.url = Some(next);
+        self.at.url = Some(next);
         Ok(true)
+    }
+
+    fn is_new(&mut self, kind: &str, what: &str) -> bool {
+        let what = format!("{kind}{what}");
+        let new = self.seen.insert(what.clone());
+        if new {
+            self.fresh.push(what);
+        }
+        new
     }
 }
 

@@ -10,11 +10,12 @@ use arrow::array::{LargeStringArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use hakiri_core::codes::Code;
 use hakiri_core::error::{Error, Result};
-use hakiri_core::source::{Message, Progress, Rows, SourceContext};
+use hakiri_core::hash::Hash;
+use hakiri_core::source::{Checkpoint, Message, Progress, Rows, SourceContext};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use serde::Deserialize as _;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::answer;
@@ -24,6 +25,7 @@ use super::compile::{Site, Slot};
 use super::config::{Method, Paginate};
 use super::extract::{self, Miss};
 use super::paginate::{Facts, Pager, Turn, link_next};
+use super::place::{Counts, Page, Place};
 use super::template;
 
 /// What a record's descendants need of it, and of the records above it.
@@ -57,15 +59,25 @@ pub struct Reader<'a> {
     streams: Vec<Option<u32>>,
     bounds: BTreeMap<usize, Bounds>,
     stack: Vec<Frame>,
-    pages: Vec<u64>,
-    rows: Vec<u64>,
+    counts: Counts,
     spent: Spent,
-    skipped: u64,
     queue: VecDeque<Message>,
+    /// The root's page whose records are being read.
+    page: Option<Page>,
+    /// The place that was told last.
+    told: Place,
+    /// A place within a page that is still to be asked for again.
+    again: Option<Place>,
+    /// Whether places are told at all: none is that would hold a secret (P8).
+    tells: bool,
 }
 
 impl<'a> Reader<'a> {
-    /// A reader of the tree below `root`. Resources without an entry in `bounds` are not read.
+    /// A reader of the tree below `root`, from its start or from a checkpoint. Resources without an entry in `bounds` are
+    /// not read.
+    ///
+    /// # Errors
+    /// `HK0406` for a checkpoint that cannot be read; as [`Self::next`] for a first URL that cannot be made.
     pub fn new(
         site: &'a Site,
         client: &'a Client,
@@ -73,8 +85,11 @@ impl<'a> Reader<'a> {
         root: usize,
         streams: Vec<Option<u32>>,
         bounds: BTreeMap<usize, Bounds>,
-    ) -> Self {
-        let count = site.nodes.len();
+        from: Option<&Checkpoint>,
+    ) -> Result<Self> {
+        let counts = Counts::new(site.nodes.len());
+        let pager = Pager::new(&site.nodes[root].resource.paginate);
+        let start = Place { page: pager.position().clone(), within: None, ended: false, counts: counts.clone() };
         let mut reader = Self {
             site,
             client,
@@ -82,14 +97,37 @@ impl<'a> Reader<'a> {
             streams,
             bounds,
             stack: Vec::new(),
-            pages: vec![0; count],
-            rows: vec![0; count],
+            counts,
             spent: Spent::default(),
-            skipped: 0,
             queue: VecDeque::new(),
+            page: None,
+            told: start,
+            again: None,
+            tells: true,
         };
         reader.open(root, None);
-        reader
+        if let Some(from) = from {
+            reader.go_on(from)?;
+        }
+        Ok(reader)
+    }
+
+    /// Takes everything before a checkpoint for read.
+    fn go_on(&mut self, from: &Checkpoint) -> Result<()> {
+        let place = Place::deserialize(&from.place).map_err(|_| changed("is not known to this version"))?;
+        let Some(frame) = self.stack.last() else { return Ok(()) };
+        // What the next page's URL is relative to, and must not lead away from.
+        let url = self.url(frame, &self.site.nodes[frame.node].resource.paginate)?;
+        let Some(frame) = self.stack.last_mut() else { return Ok(()) };
+        frame.url = Some(url);
+        frame.pager = Pager::at(place.page.clone(), &from.seen);
+        frame.done = place.ended;
+        match place.within {
+            Some(_) => self.again = Some(place.clone()),
+            None => self.counts = place.counts.clone(),
+        }
+        self.told = place;
+        Ok(())
     }
 
     /// The next message; nothing after the last.
@@ -102,8 +140,8 @@ impl<'a> Reader<'a> {
                 return Ok(Some(message));
             }
             if !self.advance().await? {
-                if self.skipped > 0 {
-                    tracing::info!(answers = self.skipped, "answers whose status the manifest skips");
+                if self.counts.skipped > 0 {
+                    tracing::info!(answers = self.counts.skipped, "answers whose status the manifest skips");
                 }
                 return Ok(None);
             }
@@ -112,7 +150,7 @@ impl<'a> Reader<'a> {
 
     /// How many records of a resource have been seen.
     pub fn rows(&self, node: usize) -> u64 {
-        self.rows[node]
+        self.counts.rows[node]
     }
 
     fn open(&mut self, node: usize, parent: Option<Arc<Parent>>) {
@@ -127,7 +165,17 @@ impl<'a> Reader<'a> {
             let Some(mut frame) = self.stack.pop() else {
                 return Ok(false);
             };
+            if self.stack.is_empty()
+                && let Some(checkpoint) = self.checkpoint(&mut frame)?
+            {
+                self.stack.push(frame);
+                self.queue.push_back(Message::Checkpoint(checkpoint));
+                return Ok(true);
+            }
             if let Some(parent) = frame.waiting.pop_front() {
+                if let Some(page) = self.page.as_mut().filter(|_| self.stack.is_empty()) {
+                    page.begun += 1;
+                }
                 let below: Vec<usize> =
                     self.site.below(frame.node).filter(|node| self.bounds.contains_key(node)).collect();
                 self.stack.push(frame);
@@ -146,13 +194,45 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Where the root is, if that is another place than the one told last.
+    fn checkpoint(&mut self, root: &mut Frame) -> Result<Option<Checkpoint>> {
+        if self.again.is_some() {
+            return Ok(None);
+        }
+        let counts = self.counts.clone();
+        let place = if root.waiting.is_empty() {
+            let mut page = root.pager.position().clone();
+            if let (Some(next), Some(last)) = (&page.url, &root.url) {
+                // One that must not be followed is refused when it is to be asked for.
+                let Ok(next) = self.client.follow(last, next) else { return Ok(None) };
+                page.url = Some(next.into());
+            }
+            Place { page, within: None, ended: root.done, counts }
+        } else {
+            let Some(page) = &self.page else { return Ok(None) };
+            let Some(within) = page.within() else { return Ok(None) };
+            Place { page: page.at.clone(), within: Some(within), ended: false, counts }
+        };
+        if !self.tells || place == self.told {
+            return Ok(None);
+        }
+        // Of a page that is asked for again nothing has been seen.
+        let seen = if place.within.is_none() { root.pager.take_fresh() } else { Vec::new() };
+        self.told = place;
+        let internal = |e| Error::new(Code::Internal, format!("a place cannot be written: {e}"));
+        let checkpoint = Checkpoint { place: serde_json::to_value(&self.told).map_err(internal)?, seen };
+        let text = serde_json::to_string(&checkpoint).map_err(internal)?;
+        self.tells = self.ctx.secrets.redact(&text) == text;
+        Ok(self.tells.then_some(checkpoint))
+    }
+
     /// Asks for one page and takes it in.
     async fn page(&mut self, frame: &mut Frame, label: &str) -> Result<()> {
         let node = &self.site.nodes[frame.node];
-        if self.pages[frame.node] >= node.max_requests {
+        if self.counts.pages[frame.node] >= node.max_requests {
             return Err(Error::new(Code::SourceLimit, format!("more than max_requests = {} pages", node.max_requests)));
         }
-        self.pages[frame.node] += 1;
+        self.counts.pages[frame.node] += 1;
         let url = self.url(frame, &node.resource.paginate)?;
         let call = Call {
             method: if node.resource.method == Method::Post { reqwest::Method::POST } else { reqwest::Method::GET },
@@ -171,8 +251,11 @@ impl<'a> Reader<'a> {
             ..Progress::default()
         }));
         let answer = answer?;
+        if self.again.is_some() && answer.status != 200 {
+            return Err(changed("is no longer there"));
+        }
         if node.resource.skip_status.contains(&answer.status) {
-            self.skipped += 1;
+            self.counts.skipped += 1;
             frame.done = true;
             return Ok(());
         }
@@ -180,7 +263,24 @@ impl<'a> Reader<'a> {
             frame.done = true;
             return Ok(());
         }
-        self.take(frame, &answer)
+        match self.again.take() {
+            Some(place) => self.take_again(frame, &answer, &place),
+            None => self.take(frame, &answer),
+        }
+    }
+
+    /// Takes a page in of which an earlier attempt has read some: its own rows, and of the first records what is below.
+    fn take_again(&mut self, frame: &mut Frame, answer: &Answer, place: &Place) -> Result<()> {
+        let known = place.within.as_ref().filter(|within| within.digest == Hash::of(&answer.body));
+        let Some(within) = known else { return Err(changed("has changed")) };
+        self.take(frame, answer)?;
+        self.queue.retain(|message| matches!(message, Message::Progress(_)));
+        self.counts = place.counts.clone();
+        frame.waiting.drain(..within.records.min(frame.waiting.len()));
+        if let Some(page) = &mut self.page {
+            page.begun = within.records;
+        }
+        Ok(())
     }
 
     /// Takes an answer in: rows to the queue, records to their children, the pager on.
@@ -200,8 +300,16 @@ impl<'a> Reader<'a> {
         self.records(frame, &records)?;
         let link = answer.headers.get_all("link").iter().filter_map(|v| v.to_str().ok()).find_map(link_next);
         let facts = Facts { count: records.len(), body: root, last: records.last().copied(), link };
-        let digest: [u8; 32] = Sha256::digest(&answer.body).into();
-        frame.done = !frame.pager.advance(&node.resource.paginate, &facts, digest)?;
+        let digest = Hash::of(&answer.body);
+        let mut at = frame.pager.position().clone();
+        if at.url.is_some() {
+            // As it was given it may be relative to the page before.
+            at.url = frame.url.clone().map(Into::into);
+        }
+        frame.done = !frame.pager.advance(&node.resource.paginate, &facts, &digest)?;
+        if self.stack.is_empty() {
+            self.page = Some(Page { at, digest, begun: 0 });
+        }
         Ok(())
     }
 
@@ -227,7 +335,7 @@ impl<'a> Reader<'a> {
             if extract::kind(record) != "an object" {
                 let reason = format!(
                     "page {}, record {} is {} instead of an object",
-                    self.pages[frame.node],
+                    self.counts.pages[frame.node],
                     index + 1,
                     extract::kind(record)
                 );
@@ -241,8 +349,8 @@ impl<'a> Reader<'a> {
             if node.resource.skip_if.as_deref().is_some_and(|path| is_there(record, path)) {
                 continue;
             }
-            self.rows[frame.node] += 1;
-            if let Some(max) = node.resource.max_rows.filter(|max| self.rows[frame.node] > *max) {
+            self.counts.rows[frame.node] += 1;
+            if let Some(max) = node.resource.max_rows.filter(|max| self.counts.rows[frame.node] > *max) {
                 return Err(Error::new(Code::SourceLimit, format!("more than max_rows = {max} records")));
             }
             if is_parent {
@@ -392,6 +500,11 @@ fn included(include: &BTreeMap<String, String>, parent: Option<&Parent>) -> Vec<
 /// Whether a path exists and is neither null nor false.
 fn is_there(record: &RawValue, path: &str) -> bool {
     extract::at(record, path).is_ok_and(|raw| !extract::is_null(raw) && raw.get() != "false")
+}
+
+/// That the place to go on from is not what it was: the step starts again.
+fn changed(what: &str) -> Error {
+    Error::new(Code::SourceChanged, format!("the page from which the step was to go on {what}"))
 }
 
 fn set(params: &mut Vec<(String, String)>, name: &str, value: String) {

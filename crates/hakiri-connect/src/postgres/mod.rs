@@ -36,7 +36,7 @@ use futures::stream::{self, BoxStream, StreamExt as _};
 use hakiri_core::codes::Code;
 use hakiri_core::cursor::Cursor;
 use hakiri_core::plan::PlannedStep;
-use hakiri_core::source::{Connector, Message, SourceContext, SourceStep, SourceTable, TableRequest};
+use hakiri_core::source::{Checkpoint, Connector, Message, SourceContext, SourceStep, SourceTable, TableRequest};
 use hakiri_core::time::Tick;
 use hakiri_core::window::Window;
 use hakiri_core::{Error, Result};
@@ -259,6 +259,7 @@ impl Connector for PostgresConnector {
     async fn read<'a>(
         &'a self,
         step: &'a PlannedStep,
+        _from: Option<&'a Checkpoint>,
         ctx: &'a SourceContext,
     ) -> Result<BoxStream<'a, Result<Message>>> {
         let source = StepSource::deserialize(&step.source)

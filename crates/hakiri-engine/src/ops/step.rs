@@ -14,7 +14,7 @@ use tracing::Instrument as _;
 
 use super::{load_plan, load_run};
 use crate::Engine;
-use crate::intake::read_step;
+use crate::intake::{Saved, cut_short, read_step};
 
 /// The longest pause between two heartbeats, in milliseconds.
 const MAX_BEAT_MS: i64 = 5_000;
@@ -58,28 +58,29 @@ impl Engine {
         }
 
         let span = tracing::info_span!("step", pipeline = %plan.pipeline, run = %plan.run, step = %step.name);
-        let stop = request.deadline.map(|deadline| stop_at(self.clock.now(), deadline));
-        self.attempt(&plan, step, request.epoch, record, stop).instrument(span).await
+        let time = request.deadline.map(|deadline| Time::until(self.clock.now(), deadline));
+        self.attempt(&plan, step, request.epoch, record, time).instrument(span).await
     }
 
-    /// One attempt at a claimed step, which ends at the latest at `stop`.
+    /// One attempt at a claimed step, which ends in time.
     async fn attempt(
         &self,
         plan: &Plan,
         step: &PlannedStep,
         epoch: u64,
         record: StepRecord,
-        stop: Option<Instant>,
+        time: Option<Time>,
     ) -> Result<AfterStep> {
         self.events.step_started(&plan.pipeline, step.index, &step.name);
-        let mut outcome = self.read(plan, step, epoch, &record, stop).await;
+        let saved = Saved::of(record.progress.as_ref(), time.is_some());
+        let mut outcome = self.read(plan, step, epoch, &record, time, &saved).await;
         if let Err(e) = &outcome
             && self.renewed(e).await
         {
-            outcome = self.read(plan, step, epoch, &record, stop).await;
+            outcome = self.read(plan, step, epoch, &record, time, &saved).await;
         }
         self.events.step_ended(step.index);
-        self.finish(plan, step, epoch, record, outcome).await
+        self.finish(plan, step, epoch, record, &saved, outcome).await
     }
 
     /// Reads a step while its claim is kept.
@@ -89,11 +90,12 @@ impl Engine {
         step: &PlannedStep,
         epoch: u64,
         record: &StepRecord,
-        stop: Option<Instant>,
+        time: Option<Time>,
+        saved: &Saved,
     ) -> Result<StepResult> {
         let cancel = Cancel::default();
-        let work = read_step(self, plan, step, cancel.clone());
-        let guard = self.keep_alive(plan, epoch, record, &cancel, stop);
+        let work = read_step(self, plan, step, cancel.clone(), saved);
+        let guard = self.keep_alive(plan, epoch, record, &cancel, time, saved);
         tokio::pin!(work, guard);
         tokio::select! {
             result = &mut work => result,
@@ -108,19 +110,25 @@ impl Engine {
         step: &PlannedStep,
         epoch: u64,
         record: StepRecord,
+        saved: &Saved,
         outcome: Result<StepResult>,
     ) -> Result<AfterStep> {
+        let got_on = saved.has_grown();
+        let record = StepRecord { progress: saved.progress()?, ..record };
         match outcome {
             Ok(result) => {
                 let bytes = hakiri_core::canonical::to_canonical_json(&result)?;
                 let path = layout::step_result(&plan.run, step.index, &hakiri_core::hash::Hash::of(&bytes));
                 let result = self.store.put_new(&path, bytes.into()).await?;
-                let done = StepRecord { status: StepStatus::Done { result }, ..record };
-                Ok(answer(self.report(plan, epoch, done).await?))
+                let done = StepRecord { status: StepStatus::Done { result }, progress: None, ..record };
+                let stored = self.report(plan, epoch, done).await?;
+                // Nobody needs it any more. What stays behind is no commit's, and `gc` takes it.
+                let _ = saved.remove(&self.store).await;
+                Ok(answer(stored))
             }
             // The catalog's own errors say nothing about the step.
             Err(e) if e.code() == Code::CatalogFenced => Err(e),
-            Err(e) if e.code() == Code::StepCut => self.cut(plan, step, epoch, record, &e).await,
+            Err(e) if e.code() == Code::StepCut => self.cut(plan, step, epoch, record, got_on, &e).await,
             Err(e) => {
                 let started =
                     load_run(&*self.catalog, &plan.pipeline, &plan.run).await?.map_or(plan.tick, |r| r.report.started);
@@ -153,9 +161,10 @@ impl Engine {
         step: &PlannedStep,
         epoch: u64,
         record: StepRecord,
+        got_on: bool,
         stopped: &Error,
     ) -> Result<AfterStep> {
-        let (record, error) = after_cut(record);
+        let (record, error) = after_cut(record, got_on);
         let stored = self.report(plan, epoch, record).await?;
         if let Some(error) = error {
             self.events.step_failed(&plan.pipeline, &step.name, &error, None);
@@ -180,7 +189,8 @@ impl Engine {
         epoch: u64,
         record: &StepRecord,
         cancel: &Cancel,
-        stop: Option<Instant>,
+        time: Option<Time>,
+        saved: &Saved,
     ) -> Error {
         let ttl = self.settings.lease_ttl_ms;
         // Often enough to hear of a `cancel` soon, and never so rarely that two lost beats cost the lease.
@@ -192,9 +202,15 @@ impl Engine {
                 cancel.cancel();
                 return Error::new(Code::Interrupted, "interrupted");
             }
-            if stop.is_some_and(|stop| self.clock.now() >= stop) {
-                cancel.cancel();
-                return Error::new(Code::StepCut, "stopped before the end of the worker's time");
+            if let Some(time) = &time {
+                let now = self.clock.now();
+                if now >= time.stop {
+                    saved.stop();
+                }
+                if now >= time.end {
+                    cancel.cancel();
+                    return cut_short();
+                }
             }
             if self.clock.now() < beat {
                 continue;
@@ -205,6 +221,8 @@ impl Engine {
                     worker: self.settings.worker.clone(),
                     until: self.clock.now().plus_millis(ttl),
                 },
+                // Also of an attempt that dies what it has saved is not read again.
+                progress: saved.progress().ok().flatten(),
                 ..record.clone()
             };
             let beaten = async {
@@ -228,6 +246,22 @@ impl Engine {
 
     fn wait_until(&self, until: Instant) -> u64 {
         u64::try_from((until.millis() - self.clock.now().millis() + 999) / 1000).unwrap_or(0).clamp(1, 60)
+    }
+}
+
+/// How long a worker has.
+#[derive(Debug, Clone, Copy)]
+struct Time {
+    /// From when on it saves what it has read, and ends.
+    stop: Instant,
+    /// When it ends without that, to be able to say so.
+    end: Instant,
+}
+
+impl Time {
+    fn until(now: Instant, deadline: Instant) -> Self {
+        let stop = stop_at(now, deadline);
+        Self { stop, end: stop.plus_millis((deadline.millis() - stop.millis()) / 2) }
     }
 }
 

@@ -4,6 +4,7 @@
 mod deadline;
 mod due;
 mod events;
+mod pages;
 mod secrets;
 
 use crate::support::pg::Db;

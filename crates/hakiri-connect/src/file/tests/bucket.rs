@@ -158,7 +158,7 @@ async fn an_object_that_changes_while_it_is_read_is_an_error_that_may_pass() {
     let (connector, step) = world.plan(json!({ "path": "s3://bucket/a.csv" }), window.clone()).await.unwrap();
     let step = planned(step, window);
     let context = world.context();
-    let mut stream = connector.read(&step, &context).await.unwrap();
+    let mut stream = connector.read(&step, None, &context).await.unwrap();
     assert!(matches!(stream.next().await, Some(Ok(Message::Rows { .. }))));
     world.put("a.csv", text('2'));
     let mut last = None;

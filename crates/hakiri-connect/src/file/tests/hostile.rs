@@ -189,7 +189,7 @@ async fn cancelling_stops_and_so_does_a_reader_that_goes_away() {
     let (connector, step) = world.plan(json!({"path": "x.csv"}), window.clone()).await.unwrap();
     {
         let (planned, context) = (planned(step.clone(), window.clone()), world.context());
-        let mut stream = connector.read(&planned, &context).await.unwrap();
+        let mut stream = connector.read(&planned, None, &context).await.unwrap();
         assert!(stream.next().await.unwrap().is_ok());
     }
     world.cancel.cancel();

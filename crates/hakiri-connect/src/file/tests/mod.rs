@@ -142,7 +142,7 @@ impl World {
         let mut given = Given { replaces: step.replaces, step: step.name.clone(), ..Given::default() };
         let step = planned(step, window);
         let context = self.context();
-        let mut stream = connector.read(&step, &context).await.unwrap();
+        let mut stream = connector.read(&step, None, &context).await.unwrap();
         while let Some(message) = stream.next().await {
             match message {
                 Err(e) => {

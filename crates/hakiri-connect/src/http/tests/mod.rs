@@ -2,6 +2,7 @@
 
 mod fuzz;
 mod pages;
+mod places;
 mod redirects;
 mod send;
 mod shapes;
@@ -278,7 +279,7 @@ async fn read(source: &HttpConnector, step: &SourceStep, ctx: &SourceContext) ->
     let planned =
         PlannedStep { index: 0, name: step.name.clone(), source: serde_json::from_str(&text).unwrap(), tables: vec![] };
     let mut given = Given::default();
-    let mut stream = source.read(&planned, ctx).await.unwrap();
+    let mut stream = source.read(&planned, None, ctx).await.unwrap();
     while let Some(message) = stream.next().await {
         assert!(given.error.is_none(), "something after an error");
         match message {
@@ -291,6 +292,7 @@ async fn read(source: &HttpConnector, step: &SourceStep, ctx: &SourceContext) ->
             }
             Ok(Message::Rejected { reason, .. }) => given.rejected.push(reason),
             Ok(Message::Progress(progress)) => given.progress = progress,
+            Ok(Message::Checkpoint(_)) => {}
             Ok(other) => panic!("{other:?}"),
             Err(error) => given.error = Some(error),
         }

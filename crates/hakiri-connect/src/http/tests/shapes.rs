@@ -23,7 +23,7 @@ async fn run_all(source: &dyn Connector, tables: &[TableRequest]) -> Given {
     for step in source.plan(tables, Instant::from_millis(NOW), &ctx()).await.unwrap() {
         let planned = PlannedStep { index: 0, name: step.name.clone(), source: step.source.clone(), tables: vec![] };
         let ctx = ctx();
-        let mut stream = source.read(&planned, &ctx).await.unwrap();
+        let mut stream = source.read(&planned, None, &ctx).await.unwrap();
         while let Some(message) = stream.next().await {
             match message {
                 Ok(Message::Rows { stream, rows: Rows::Json(batch) }) => {

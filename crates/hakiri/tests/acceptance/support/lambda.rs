@@ -108,6 +108,12 @@ impl Deployment {
         let all = objects(&self.endpoint, &self.bucket, &self.prefix);
         all.into_iter().filter(|(path, _)| path.starts_with("tables/")).collect()
     }
+
+    /// The paths of what steps have left.
+    pub fn steps(&self) -> Vec<String> {
+        let all = objects(&self.endpoint, &self.bucket, &self.prefix);
+        all.into_iter().map(|(path, _)| path).filter(|path| path.starts_with("steps/")).collect()
+    }
 }
 
 /// A sandbox.

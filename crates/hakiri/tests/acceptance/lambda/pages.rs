@@ -1,0 +1,120 @@
+//! An API that takes longer to read than a function may run: each one goes on where the last one was (E4).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::api::{Api, Response};
+use crate::support::lambda::{Deployment, Lambda};
+
+const WAKE: &str = "2026-11-28T09:00:00Z";
+/// Functions of the test have as long; a read of everything takes more than twice that.
+const SHORT: Duration = Duration::from_secs(3);
+
+/// Orders, so many on a page, and two lines of each, a tenth of a second for every answer.
+fn api(orders: usize, on_page: usize, version: Arc<AtomicUsize>) -> Api {
+    Api::start(move |asked| {
+        std::thread::sleep(Duration::from_millis(100));
+        let version = version.load(Ordering::SeqCst);
+        let order = asked.path.strip_prefix("/orders/").and_then(|rest| rest.strip_suffix("/lines"));
+        let items: Vec<Value> = match order {
+            Some(order) => (1..3).map(|n| json!({ "id": format!("{order}-{n}"), "version": version })).collect(),
+            None => {
+                let page: usize = asked.query["page"].parse().unwrap();
+                let ids = (page - 1) * on_page + 1..=(page * on_page).min(orders);
+                ids.map(|id| json!({ "id": id, "version": version, "tags": [{ "of": id }] })).collect()
+            }
+        };
+        Response::json(&json!(items))
+    })
+}
+
+fn deployment(api: &Api) -> Deployment {
+    let manifest = r#"
+[[pipeline]]
+id = "p"
+schedule = "every 1m"
+secrets = ["API_URL"]
+[pipeline.source]
+connector = "http"
+[pipeline.source.config]
+base_url = "${API_URL}"
+allow_private = true
+[pipeline.source.config.resources.orders]
+path = "/orders"
+primary_key = ["id"]
+children = ["tags"]
+paginate = { page = { param = "page" } }
+[pipeline.source.config.resources.lines]
+path = "/orders/{orders.id}/lines"
+primary_key = ["id"]
+include = { order = "id" }
+"#;
+    Deployment::new(manifest).with("API_URL", &api.url)
+}
+
+/// Asks for the only step of a run with little time each until it is done; how often it said `again`.
+fn in_short_times(function: &Lambda, begun: &Value, between: impl Fn(usize)) -> usize {
+    for again in 0.. {
+        match function.ask_within(&Lambda::step("p", begun, 0), SHORT) {
+            done if done == json!({ "next": "done" }) => return again,
+            other => assert_eq!(other, json!({ "next": "again" }), "{}", function.0.log()),
+        }
+        assert!(again < 20, "it does not get on: {}", function.0.log());
+        between(again);
+    }
+    unreachable!()
+}
+
+#[test]
+fn an_api_is_read_on_by_function_after_function_and_gives_the_bytes_of_one_read() {
+    let api = api(40, 4, Arc::default());
+    let whole = deployment(&api);
+    whole.function().drive("p", WAKE);
+    let requests = api.count();
+    assert_eq!(requests, 40 + 11, "pages, the last of which is empty, and the lines of each order");
+
+    let cut = deployment(&api);
+    let function = cut.function();
+    let begun = function.begin("p", WAKE);
+    // One of them is killed: the next one has what was saved before.
+    let again = in_short_times(&function, &begun, |again| {
+        if again == 0 {
+            function.0.kill();
+        }
+    });
+    assert!(again >= 2, "{again}: it was never cut short");
+    let more = api.count() - 2 * requests;
+    assert!(
+        more <= 3 * again,
+        "{more} requests more, although only a page and a record are asked for again at each cut"
+    );
+    let left = cut.steps();
+    assert!(left.len() == 1 && left[0].ends_with(".json"), "besides the result of the step: {left:?}");
+    assert_eq!(function.ask(&Lambda::of("commit", "p", &begun)), json!({ "next": "begin" }));
+    assert_eq!(cut.files(), whole.files());
+    let rows = cut.rows("select (select count(*) from p_orders) o, (select count(*) from p_lines) l");
+    assert_eq!(rows, json!([{ "o": 40, "l": 80 }]));
+}
+
+#[test]
+fn a_page_that_changed_between_two_functions_is_read_from_the_start_of_everything() {
+    let version = Arc::new(AtomicUsize::new(1));
+    let api = api(30, 30, version.clone());
+    let deployment = deployment(&api);
+    let function = deployment.function();
+    let begun = function.begin("p", WAKE);
+    let again = in_short_times(&function, &begun, |again| {
+        if again == 0 {
+            version.store(2, Ordering::SeqCst);
+        }
+    });
+    assert!(again >= 2, "{again}");
+    assert_eq!(function.ask(&Lambda::of("commit", "p", &begun)), json!({ "next": "begin" }));
+    let rows = deployment.rows("select min(version) a, max(version) b, count(*) n from p_lines");
+    assert_eq!(rows, json!([{ "a": 2, "b": 2, "n": 60 }]));
+    let log = function.0.log();
+    assert!(log.contains("what was read before cannot be gone on with"), "{log}");
+}
