@@ -26,6 +26,9 @@ pub struct BeginRequest {
     /// A run asked for by a person, besides the schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manual: Option<Manual>,
+    /// When the worker must have answered, if the platform ends it then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Instant>,
 }
 
 /// A run asked for by a person (`hakiri run`).

@@ -214,7 +214,12 @@ impl Bench {
 
     /// What `hakiri run` asks for now.
     pub(crate) fn request(&self, full: bool) -> BeginRequest {
-        BeginRequest { pipeline: Self::pipeline(), wake: self.clock.now(), manual: Some(Manual { tick: None, full }) }
+        BeginRequest {
+            pipeline: Self::pipeline(),
+            wake: self.clock.now(),
+            manual: Some(Manual { tick: None, full }),
+            deadline: None,
+        }
     }
 
     /// Other settings of the table `orders`, all of them, and renames; the pipeline's id may be another.
@@ -247,6 +252,7 @@ impl Bench {
             pipeline: Self::pipeline(),
             wake: self.clock.now(),
             manual: Some(Manual { tick: None, full }),
+            deadline: None,
         };
         let mut reports = drive(&self.engine, &request).await.unwrap();
         assert_eq!(reports.len(), 1);

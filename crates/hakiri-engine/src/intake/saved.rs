@@ -6,7 +6,8 @@
 //! step start again, as does a source that changed at the checkpoint.
 //!
 //! A worker without a deadline saves nothing: it would cost as much as the reading, for an end that seldom comes. What is
-//! saved is what the source gave, with columns that the transform leaves out; it is removed when the step is done.
+//! saved is what the source gave, with columns that the transform leaves out; it is removed with the results of the steps when the run is
+//! committed.
 
 #[cfg(test)]
 mod tests;
@@ -106,17 +107,6 @@ impl Saved {
         while !self.stop.load(Ordering::SeqCst) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-    }
-
-    /// Deletes the files.
-    ///
-    /// # Errors
-    /// `HK0301`, `HK0308`.
-    pub(crate) async fn remove(&self, store: &Store) -> Result<()> {
-        for file in self.files() {
-            store.delete(&file.path).await?;
-        }
-        Ok(())
     }
 
     fn add(&self, file: FileRef) {

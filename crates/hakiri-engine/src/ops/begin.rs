@@ -7,6 +7,7 @@ use hakiri_core::codes::Code;
 use hakiri_core::id::{PipelineId, RunId};
 use hakiri_core::ops::{AfterBegin, BeginRequest, Manual};
 use hakiri_core::plan::Plan;
+use hakiri_core::retry::stop_at;
 use hakiri_core::spec::PipelineSpec;
 use hakiri_core::time::{Instant, Tick};
 use hakiri_core::{Error, Result};
@@ -33,7 +34,7 @@ impl Engine {
     ///
     /// # Errors
     /// Any catalog, store or source error; the lease is released then. `HK0002` for a tick in the future: what changes
-    /// between now and then would belong to no run's window.
+    /// between now and then would belong to no run's window. `HK0913` when the plan is not made before the deadline.
     pub async fn begin(&self, request: &BeginRequest) -> Result<AfterBegin> {
         let span = tracing::info_span!("begin", pipeline = %request.pipeline);
         let answer = self.begin_inside(request).instrument(span).await;
@@ -123,9 +124,11 @@ impl Engine {
                 let _ = self.catalog.renew(&request.pipeline, &due.run, lease.epoch, self.settings.lease_ttl_ms).await;
             }
         };
+        let stop = request.deadline.map(|deadline| stop_at(self.clock.now(), deadline));
         let planned = tokio::select! {
             planned = planned => planned,
             never = beat => never,
+            () = self.until(stop) => Err(Error::new(Code::PlanCut, "stopped before the end of the worker's time")),
         };
         match planned {
             Ok(plan) => self.resume(&plan).await,
@@ -134,6 +137,13 @@ impl Engine {
                 let _ = self.catalog.renew(&request.pipeline, &due.run, lease.epoch, 0).await;
                 Err(e)
             }
+        }
+    }
+
+    /// Ends at an instant, or never.
+    async fn until(&self, stop: Option<Instant>) {
+        while stop.is_none_or(|stop| self.clock.now() < stop) {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     }
 

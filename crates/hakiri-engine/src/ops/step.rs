@@ -121,10 +121,7 @@ impl Engine {
                 let path = layout::step_result(&plan.run, step.index, &hakiri_core::hash::Hash::of(&bytes));
                 let result = self.store.put_new(&path, bytes.into()).await?;
                 let done = StepRecord { status: StepStatus::Done { result }, progress: None, ..record };
-                let stored = self.report(plan, epoch, done).await?;
-                // Nobody needs it any more. What stays behind is no commit's, and `gc` takes it.
-                let _ = saved.remove(&self.store).await;
-                Ok(answer(stored))
+                Ok(answer(self.report(plan, epoch, done).await?))
             }
             // The catalog's own errors say nothing about the step.
             Err(e) if e.code() == Code::CatalogFenced => Err(e),

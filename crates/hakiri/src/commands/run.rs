@@ -117,7 +117,7 @@ pub async fn run_one(
     // Where processes of other machines work too, the lease alone decides.
     let sole = world.engine.settings.sole_worker;
     let _lock = sole.then(|| PipelineLock::take(&world.state_dir, pipeline)).transpose()?;
-    drive(&world.engine, &BeginRequest { pipeline: pipeline.clone(), wake, manual }).await
+    drive(&world.engine, &BeginRequest { pipeline: pipeline.clone(), wake, manual, deadline: None }).await
 }
 
 /// The run's report for people.

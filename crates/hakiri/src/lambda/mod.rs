@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use hakiri_core::codes::Code;
 use hakiri_core::id::PipelineId;
-use hakiri_core::ops::{CommitRequest, StepRequest};
+use hakiri_core::ops::{BeginRequest, CommitRequest, StepRequest};
 use hakiri_core::retry::stop_at;
 use hakiri_core::source::Cancel;
 use hakiri_core::spec::Diagnostic;
@@ -147,6 +147,7 @@ impl Function {
         let by = deadline.and_then(|deadline| on_clock(&*engine.clock, deadline));
         let (op, pipeline, answer) = match operation {
             Operation::Begin { request, spent } => {
+                let request = BeginRequest { deadline: by, ..request };
                 let answer = engine.begin(&request).await;
                 let answer = answer.map(|begun| after_begin(begun, room(spent).unwrap_or(1), spent));
                 (Op::Begin, request.pipeline, answer)
@@ -207,7 +208,8 @@ async fn tell(opened: &Opened, pipeline: &PipelineId, deadline: Option<Instant>)
     }
 }
 
-/// A deadline of the machine's clock on the engine's, which may go faster; none where it is past, as stand-ins give it.
+/// A deadline of the machine's clock on the engine's, which may go faster; none where it is past already: the platform's
+/// clock and this one differ then, and a step that were cut short at once each time would fail its table.
 fn on_clock(clock: &dyn Clock, deadline: Instant) -> Option<Instant> {
     let left = deadline.millis() - SystemClock.now().millis();
     let second = i64::try_from(clock.sleep_for(1_000_000).as_millis()).unwrap_or(1_000_000).max(1);

@@ -271,7 +271,8 @@ impl Scheduler {
 async fn work(engine: &Engine, state_dir: &Path, pipeline: &PipelineId, woke: Instant) -> Result<Driven> {
     // Where processes of other machines work too, the lease alone decides (ADR 0011).
     let _lock = engine.settings.sole_worker.then(|| PipelineLock::take(state_dir, pipeline)).transpose()?;
-    drive_unless_held(engine, &BeginRequest { pipeline: pipeline.clone(), wake: woke, manual: None }).await
+    drive_unless_held(engine, &BeginRequest { pipeline: pipeline.clone(), wake: woke, manual: None, deadline: None })
+        .await
 }
 
 /// The catalog's clock minus ours; and pipelines with an unfinished run, and when its lease expires by our clock; none

@@ -84,6 +84,24 @@ fn parts(deployment: &Deployment) -> Vec<String> {
 }
 
 #[test]
+fn a_run_that_is_not_planned_in_time_is_said_to_be_so_and_the_next_wake_plans_it() {
+    let db = source(30);
+    let deployment = Deployment::new(&minutely("", "chunk_rows = 10")).with("DATABASE_URL", &db.url());
+    let function = deployment.function();
+    // Where the chunks begin cannot be found meanwhile.
+    let lock = Connection::open(&db.url());
+    lock.sql("begin; lock table t in access exclusive mode");
+    let begin = json!({ "op": "begin", "pipeline": "p", "wake": "2026-11-28T09:00:00Z", "spent": 0 });
+    let (kind, message) = function.error_within(&begin, Duration::from_secs(4));
+    assert_eq!((kind.as_str(), &message[..6]), ("Hakiri.Permanent", "HK0913"), "{message}");
+    assert!(message.contains("fargate"), "{message}");
+    lock.sql("commit");
+    // Its lease was given back.
+    function.drive("p", "2026-11-28T09:00:00Z");
+    assert_eq!(deployment.rows("select count(*) n from p_t"), json!([{ "n": 30 }]));
+}
+
+#[test]
 fn a_step_that_never_fits_fails_its_table_at_the_third_cut_and_the_others_are_committed() {
     let db = source(3);
     db.sql("create view slow as select i as id, repeat('x', 1000) || pg_sleep(0.05) as s from generate_series(1, 100000) i");

@@ -137,7 +137,12 @@ impl Lambda {
     /// Type and message of the error that an event leads to.
     #[track_caller]
     pub fn error(&self, event: &Value) -> (String, String) {
-        match self.0.invoke(&event.to_string(), TIMEOUT) {
+        self.error_within(event, TIMEOUT)
+    }
+
+    #[track_caller]
+    pub fn error_within(&self, event: &Value, timeout: Duration) -> (String, String) {
+        match self.0.invoke(&event.to_string(), timeout) {
             Outcome::Failed(kind, body) => {
                 let body: Value = serde_json::from_str(&body).unwrap();
                 assert_eq!(body["errorType"], json!(kind));
