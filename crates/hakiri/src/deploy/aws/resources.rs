@@ -46,8 +46,8 @@ pub(super) fn resources(s: &Settings) -> Vec<Resource> {
             "Lambda function",
             &s.name,
             format!(
-                "{memory} MB, {} MiB of it for rows on their way; 15 minutes for a step, which is begun again twice if that \
-                 is not enough; the account's 1,000 calls at once",
+                "{memory} MB, {} MiB of it for rows on their way; 15 minutes for a step, then it is gone on with or begun \
+                 again; the account's 1,000 calls at once",
                 memory / 2
             ),
         )),

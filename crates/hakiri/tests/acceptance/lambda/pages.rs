@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use hakiri_sim::lambda::Outcome;
 use serde_json::{Value, json};
 
 use crate::support::api::{Api, Response};
 use crate::support::lambda::{Deployment, Lambda};
+use crate::support::server::wait_for;
 
 const WAKE: &str = "2026-11-28T09:00:00Z";
 /// Functions of the test have as long; a read of everything takes more than twice that.
@@ -117,4 +119,37 @@ fn a_page_that_changed_between_two_functions_is_read_from_the_start_of_everythin
     assert_eq!(rows, json!([{ "a": 2, "b": 2, "n": 60 }]));
     let log = function.0.log();
     assert!(log.contains("what was read before cannot be gone on with"), "{log}");
+}
+
+#[test]
+fn a_function_that_dies_loses_no_more_than_what_was_not_saved_yet() {
+    let gate = Arc::new(AtomicUsize::new(0));
+    let closed = gate.clone();
+    let api = Api::start(move |asked| {
+        let Some(order) = asked.path.strip_prefix("/orders/").and_then(|rest| rest.strip_suffix("/lines")) else {
+            let ids = if asked.query["page"] == "1" { 1..61 } else { 1..1 };
+            return Response::json(&ids.map(|id| json!({ "id": id })).collect());
+        };
+        while order.parse::<u32>().unwrap() > 50 && closed.load(Ordering::SeqCst) == 0 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Response::json(&json!([{ "id": order, "text": "x".repeat(400_000) }]))
+    });
+    // So little memory that what was read has to be saved every four megabytes.
+    let deployment = deployment(&api).with("HAKIRI_LEASE", "2s").with("HAKIRI_MEMORY", "64MiB");
+    let function = deployment.function();
+    let begun = function.begin("p", WAKE);
+    function.0.begin(&Lambda::step("p", &begun, 0).to_string(), Duration::from_secs(60));
+    wait_for("the fiftieth order", Duration::from_secs(60), || (api.count() > 51).then_some(()));
+    // Its record says what is saved with the next heartbeat.
+    std::thread::sleep(Duration::from_secs(2));
+    function.0.kill();
+    assert_eq!(function.0.wait(), Outcome::Exited);
+    gate.store(1, Ordering::SeqCst);
+    assert_eq!(function.step_to_its_end("p", &begun, 0), json!({ "next": "done" }));
+    let more = api.count() - 62;
+    assert!(more < 25, "{more} of 52 requests were made again");
+    assert_eq!(function.ask(&Lambda::of("commit", "p", &begun)), json!({ "next": "begin" }));
+    let rows = deployment.rows("select count(*) n, count(distinct \"order\") d, sum(length(text)) l from p_lines");
+    assert_eq!(rows, json!([{ "n": 60, "d": 60, "l": 24_000_000 }]));
 }
