@@ -171,15 +171,14 @@ fn steps_of(spec: &PipelineSpec) -> usize {
 fn assumptions(s: &Settings, prices: &Prices, table: bool) -> Vec<String> {
     let (call, run, task) = (&prices.per_call, &prices.per_run, &prices.per_task);
     let mut out = Vec::new();
-    let runs_on = |compute| s.pipelines.iter().any(|p| p.compute.chosen == compute);
-    if runs_on(Compute::Lambda) {
+    if s.runs_on(Compute::Lambda) {
         out.push(format!(
             "a run calls the function for its begin, each of its tables and its commit, {} s each ({}); a table that \
              reads much takes longer",
             call.seconds, call.basis
         ));
     }
-    if runs_on(Compute::Fargate) {
+    if s.runs_on(Compute::Fargate) {
         out.push(format!(
             "a task takes {} s to start and {} s to run ({}); one that reads much takes longer",
             task.start_seconds, task.run_seconds, task.basis

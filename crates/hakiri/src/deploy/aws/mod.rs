@@ -5,7 +5,8 @@
 //! schedule   Hakiri's schedules in the language of EventBridge Scheduler
 //! settings   what the manifest leaves open, decided; all others go by it
 //! limits     what is refused, before anything is written
-//! template   the template, of the files in template/ and policy/
+//! template   the template, of the files in template/
+//! policy     what each process may do, of the files in policy/
 //! machine    the state machine, of the files in machine/
 //! readme     what a person needs to know in the folder
 //! resources  what there is in the account then
@@ -24,6 +25,7 @@ mod cli;
 mod cost;
 mod limits;
 mod machine;
+mod policy;
 mod readme;
 mod resources;
 mod schedule;

@@ -160,6 +160,11 @@ impl Settings {
         format!("{}-foundation", self.name)
     }
 
+    /// Whether some pipeline is run by this.
+    pub(in crate::deploy) fn runs_on(&self, compute: Compute) -> bool {
+        self.pipelines.iter().any(|p| p.compute.chosen == compute)
+    }
+
     /// Whether the deployment has a database of its own.
     pub(in crate::deploy) fn own_database(&self) -> bool {
         self.catalog.chosen == AwsCatalog::Postgres && self.database_secret.is_none()
