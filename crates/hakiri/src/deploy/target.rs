@@ -187,6 +187,23 @@ pub(super) fn certificate_limits<'p>(pipelines: impl IntoIterator<Item = &'p Pip
     out
 }
 
+/// That nothing is ever woken, where only schedules wake.
+pub(super) fn nothing_wakes(input: &Input<'_>) -> Option<Refusal> {
+    input.scheduled().is_empty().then(|| {
+        Refusal::new(
+            "no pipeline has a schedule, and nothing else wakes one there",
+            "give at least one pipeline a schedule, such as `every 15m`",
+        )
+    })
+}
+
+/// What is to know of pipelines without a schedule, where only schedules wake.
+pub(super) fn never_run(input: &Input<'_>) -> Option<String> {
+    let never: Vec<&str> =
+        input.project.pipelines.iter().filter(|p| p.schedule.is_none()).map(|p| p.id.as_str()).collect();
+    (!never.is_empty()).then(|| format!("Without a schedule, and so never run there: {}", never.join(", ")))
+}
+
 /// The files of every target that runs `hakiri serve`: the manifest's copies and the names of the secrets.
 pub(super) fn add_shared(files: &mut Files, input: &Input<'_>, target: &str, needed: &[Needed]) -> Result<()> {
     for (path, text) in input.copies() {

@@ -8,7 +8,7 @@ use hakiri_core::{Error, Result};
 use serde::Deserialize;
 
 use super::machine;
-use super::settings::{Network, Settings, scheduled};
+use super::settings::{Network, Settings};
 use super::shape::Compute;
 use super::walk::{Wake, transitions};
 use crate::deploy::cost::{self, Cost, MONTH_DAYS, ticks_of};
@@ -139,7 +139,7 @@ fn month(input: &Input<'_>, s: &Settings, prices: &Prices) -> Result<Month> {
         count.map(|n| n as f64).ok_or_else(|| wrong(format!("hakiri.asl.json leads nowhere for {wake:?}")))
     };
     let mut month = Month::default();
-    for (spec, woken) in scheduled(input).into_iter().zip(&s.pipelines) {
+    for (spec, woken) in input.scheduled().into_iter().zip(&s.pipelines) {
         let runs = ticks_of(spec)?;
         let wakes: f64 = woken.wakes.expressions.iter().map(|expression| wakes_of(expression)).sum();
         let idle = (wakes - runs).max(0.0);

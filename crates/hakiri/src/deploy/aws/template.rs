@@ -314,7 +314,7 @@ impl Part<'_> {
     fn schedules(self) -> Result<String> {
         let values = Values::default().with_lines("key_statement", policy::key(self.s, &["sqs"])?);
         let mut text = self.fill_with(include_str!("template/schedules.yaml"), values)?;
-        for (pipeline, spec) in self.s.pipelines.iter().zip(super::settings::scheduled(self.input)) {
+        for (pipeline, spec) in self.s.pipelines.iter().zip(self.input.scheduled()) {
             for (n, expression) in pipeline.wakes.expressions.iter().enumerate() {
                 let (suffix, second) = if n == 0 { (String::new(), "") } else { (format!(".{}", n + 1), "Second") };
                 let input = serde_json::json!({

@@ -88,7 +88,7 @@ impl Settings {
         let name = input.name(NAME_LIMIT);
         let size = Size::of(spec.instance_type.unwrap_or_default());
         let bucket = spec.bucket.clone().unwrap_or_else(|| name.clone());
-        let read = scheduled(input).into_iter().flat_map(buckets).filter(|read| *read != bucket).map(str::to_owned);
+        let read = input.scheduled().into_iter().flat_map(buckets).filter(|read| *read != bucket).map(str::to_owned);
         let read: BTreeSet<String> = read.collect();
         Self {
             read: read.into_iter().collect(),
@@ -99,7 +99,7 @@ impl Settings {
             bucket,
             size,
             memory_mib: spec.memory.as_deref().and_then(deploy_memory_mib).unwrap_or(size.memory_mib),
-            passed: secrets::of_pipelines(input, scheduled(input)),
+            passed: secrets::of_pipelines(input, input.scheduled()),
             name,
         }
     }
@@ -143,12 +143,6 @@ impl Settings {
     }
 }
 
-/// The pipelines that are woken, in the manifest's order. The others never run there: nothing of them is judged, and
-/// nothing of what they need is asked for.
-fn scheduled<'p>(input: &Input<'p>) -> Vec<&'p PipelineSpec> {
-    input.project.pipelines.iter().filter(|p| p.schedule.is_some()).collect()
-}
-
 fn ids<'p>(pipelines: &[&'p PipelineSpec]) -> Vec<&'p str> {
     pipelines.iter().map(|p| p.id.as_str()).collect()
 }
@@ -156,7 +150,7 @@ fn ids<'p>(pipelines: &[&'p PipelineSpec]) -> Vec<&'p str> {
 /// The names of the secrets that each container is given: those of its own pipeline, and the webhook's.
 fn given<'p>(input: &Input<'p>) -> BTreeMap<&'p str, Vec<String>> {
     let names = |pipeline| secrets::of_pipelines(input, [pipeline]).into_iter().map(|n| n.name).collect();
-    scheduled(input).into_iter().map(|pipeline| (pipeline.id.as_str(), names(pipeline))).collect()
+    input.scheduled().into_iter().map(|pipeline| (pipeline.id.as_str(), names(pipeline))).collect()
 }
 
 fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
@@ -169,7 +163,7 @@ fn project_ts(input: &Input<'_>) -> Result<String> {
         .with("format", FORMAT.to_string())
         .with("project", json(input.project.name.as_str()))
         .with("build", json(&crate::project::build(input.project.env.as_deref(), input.manifest)))
-        .with("pipelines", json(&ids(&scheduled(input))))
+        .with("pipelines", json(&ids(&input.scheduled())))
         .with("secrets", json(&given(input)))
         .with("sleep_after", json(SLEEP_AFTER))
         .fill(include_str!("project.ts"))
@@ -183,7 +177,7 @@ fn wrangler(input: &Input<'_>, settings: &Settings, triggers: &[&str]) -> Result
         .with("workflow", json(&settings.workflow()))
         .with("container", json(&format!("{}-runner", settings.name)))
         .with("instance_type", json(settings.size.name))
-        .with("instances", scheduled(input).len().max(1).to_string())
+        .with("instances", input.scheduled().len().max(1).to_string())
         .with("triggers", json(triggers))
         .fill(include_str!("wrangler.jsonc"))
 }
@@ -291,12 +285,7 @@ impl Target for Cloudflare {
     }
 
     fn notes(&self, input: &Input<'_>) -> Vec<String> {
-        let never: Vec<&str> =
-            input.project.pipelines.iter().filter(|p| !self.runs(p)).map(|p| p.id.as_str()).collect();
-        match &never[..] {
-            [] => Vec::new(),
-            never => vec![format!("Without a schedule, and so never run there: {}", never.join(", "))],
-        }
+        target::never_run(input).into_iter().collect()
     }
 
     fn cost(&self, input: &Input<'_>) -> Result<Option<Cost>> {
