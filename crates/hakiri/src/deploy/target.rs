@@ -13,7 +13,7 @@ use super::input::Input;
 use super::resources::Resource;
 use super::secrets::{self, Needed};
 use super::steps::{Here, Removal};
-use super::template::Values;
+use super::template::{Values, shell};
 use crate::dev::Platform;
 
 /// A place to deploy to. All of it is pure: none of the functions touches the disk, the environment or a clock.
@@ -127,6 +127,11 @@ pub(super) fn title(input: &Input<'_>) -> String {
 /// `--env`, if one was chosen.
 pub(super) fn env_args(input: &Input<'_>) -> Vec<String> {
     input.project.env.iter().flat_map(|env| ["--env".to_owned(), env.clone()]).collect()
+}
+
+/// The same behind the words of a shell's line.
+pub(super) fn env_words(input: &Input<'_>) -> String {
+    env_args(input).iter().map(|arg| format!(" {}", shell(arg))).collect()
 }
 
 /// `serve` with its settings. Half of the memory is for rows on their way; the rest for queries of the page, buffers of

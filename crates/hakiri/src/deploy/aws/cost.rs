@@ -87,9 +87,7 @@ struct Month {
 
 /// The cost of a project as it is deployed.
 pub(super) fn cost(input: &Input<'_>, s: &Settings) -> Result<Cost> {
-    let wrong = |what: String| Error::new(Code::Internal, what);
-    let prices: Prices =
-        serde_json::from_str(include_str!("prices.json")).map_err(|e| wrong(format!("prices.json: {e}")))?;
+    let prices: Prices = cost::prices(include_str!("prices.json"))?;
     let month = month(input, s, &prices)?;
     let (run, idle, task) = (&prices.per_run, &prices.per_idle_wake, &prices.per_task);
     let of = |per_run: f64, per_idle_wake: f64| month.runs * per_run + month.idle * per_idle_wake;

@@ -26,7 +26,7 @@ use super::resources::{Resource, SECRET};
 use super::secrets::{self, Needed};
 use super::steps::{Here, Removal};
 use super::target::{self, Local, Target};
-use super::template::{Values, shell};
+use super::template::Values;
 use crate::dev::Platform;
 use crate::dev::cloudflare::Deployment;
 use crate::environment::CATALOG_TOKEN;
@@ -245,26 +245,23 @@ impl Target for Cloudflare {
         }
         let example = headed().with_lines("names", secrets::example(&s.needed()));
         files.add("secrets.example", example.fill(include_str!("secrets.example"))?)?;
-        let names: Vec<String> =
-            s.needed().iter().map(|n| format!("| `{}` | {}{} |", n.name, n.what, optional(n))).collect();
         let resources: Vec<String> = self
             .resources(input)
             .iter()
             .filter(|r| r.kind != SECRET)
             .map(|r| format!("| {} | `{}`{} | {} |", r.kind, r.name, bound(r), r.limit))
             .collect();
-        let env: String = target::env_args(input).iter().map(|arg| format!(" {}", shell(arg))).collect();
         let readme = headed()
             .with("title", target::title(input))
             .with_lines("steps", self.next(input))
             .with_lines("notes", self.notes(input).into_iter().map(|note| format!("- {note}.")).collect())
-            .with_lines("names", names)
+            .with_lines("names", secrets::rows(&s.needed()))
             .with_lines("resources", resources)
             .with("name", &s.name)
             .with("bucket", &s.bucket)
             .with("workflow", s.workflow())
             .with("store", format!("{}/{}", s.store, input.project.name))
-            .with("env", env)
+            .with("env", target::env_words(input))
             .fill(include_str!("README.md"))?;
         files.add("README.md", readme)?;
         Ok(files)
@@ -308,10 +305,6 @@ impl Target for Cloudflare {
     fn removal(&self, input: &Input<'_>, with_data: bool) -> Result<Removal> {
         apply::removal(input, &Settings::of(input), with_data)
     }
-}
-
-fn optional(needed: &Needed) -> &'static str {
-    if needed.optional { " (optional)" } else { "" }
 }
 
 fn bound(resource: &Resource) -> String {
