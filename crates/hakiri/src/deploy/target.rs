@@ -215,9 +215,8 @@ pub(super) fn add_shared(files: &mut Files, input: &Input<'_>, target: &str, nee
         files.add(&path, text)?;
     }
     if !needed.is_empty() {
-        let example = Values::default()
+        let example = Values::headed()
             .with("target", target)
-            .with("format", FORMAT.to_string())
             .with_lines("names", secrets::example(needed))
             .fill(include_str!("secrets.env.example"))?;
         files.add("secrets.env.example", example)?;

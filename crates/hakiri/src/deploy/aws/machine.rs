@@ -4,7 +4,6 @@ use hakiri_core::Result;
 
 use super::settings::{Network, Settings};
 use super::shape::Compute;
-use crate::deploy::FORMAT;
 use crate::deploy::input::Input;
 use crate::deploy::target;
 use crate::deploy::template::{Values, quoted};
@@ -19,8 +18,7 @@ pub(super) fn definition(input: &Input<'_>, s: &Settings) -> Result<String> {
     if lambda {
         states.extend(lines(&lambda_states()?));
     }
-    Values::default()
-        .with("format", FORMAT.to_string())
+    Values::headed()
         .with(
             "start",
             if !fargate {

@@ -5,7 +5,6 @@ use hakiri_core::Result;
 use super::cli::{Cli, output_query};
 use super::settings::{Function, Settings};
 use super::{apply, resources};
-use crate::deploy::FORMAT;
 use crate::deploy::input::Input;
 use crate::deploy::resources::SECRET;
 use crate::deploy::secrets::{self, Needed};
@@ -27,8 +26,7 @@ pub(super) fn readme(input: &Input<'_>, s: &Settings, notes: Vec<String>) -> Res
         (Some(bucket), None) => bucket.clone(),
         (Some(bucket), Some(prefix)) => format!("{bucket}/{prefix}"),
     };
-    Values::default()
-        .with("format", FORMAT.to_string())
+    Values::headed()
         .with("title", target::title(input))
         .with("how", how)
         .with("env", target::env_words(input))
@@ -53,11 +51,7 @@ pub(super) fn example(s: &Settings) -> Result<Option<String>> {
         format!("{}: {}{comma}", quoted(&needed.name), quoted(&what))
     };
     let names = s.passed.iter().enumerate().map(entry).collect();
-    Values::default()
-        .with("format", FORMAT.to_string())
-        .with_lines("names", names)
-        .fill(include_str!("secrets.example.json"))
-        .map(Some)
+    Values::headed().with_lines("names", names).fill(include_str!("secrets.example.json")).map(Some)
 }
 
 fn table(s: &Settings) -> Vec<String> {

@@ -11,8 +11,8 @@ use super::machine::{self, lines};
 use super::policy;
 use super::settings::{Function, Network, Settings};
 use crate::deploy::input::Input;
+use crate::deploy::target;
 use crate::deploy::template::{Values, quoted};
-use crate::deploy::{FORMAT, target};
 
 /// How long logs are kept, in days.
 const RETENTION: u64 = 30;
@@ -71,8 +71,7 @@ pub(super) fn template(input: &Input<'_>, s: &Settings, awake: bool) -> Result<S
     } else {
         Vec::new()
     };
-    Values::default()
-        .with("format", FORMAT.to_string())
+    Values::headed()
         .with("description", part.description())
         .with_lines("parameters", parameters)
         .with_lines("resources", resources.0)
@@ -92,8 +91,7 @@ pub(super) fn dockerfile(s: &Settings) -> Result<String> {
         "# The authority of databases of RDS, as AWS publishes it.".to_owned(),
         format!("ADD --chown=65532:65532 https://{truststore}/global/global-bundle.pem {CA}"),
     ];
-    Values::default()
-        .with("format", FORMAT.to_string())
+    Values::headed()
         .with_lines("authority", if s.catalog.chosen == AwsCatalog::Postgres { authority } else { Vec::new() })
         .fill(include_str!("Dockerfile"))
 }
@@ -148,8 +146,7 @@ impl Part<'_> {
             if key.is_some() { of_key(with) } else { without.iter().map(|line| (*line).to_owned()).collect() }
         };
         let boundary = s.boundary.iter().map(|arn| format!("PermissionsBoundary: {}", quoted(arn))).collect();
-        Values::default()
-            .with("format", FORMAT.to_string())
+        Values::headed()
             .with("name", &s.name)
             .with("description", self.description())
             .with("retention", RETENTION.to_string())
