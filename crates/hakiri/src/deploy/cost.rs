@@ -7,6 +7,7 @@ use hakiri_core::codes::Code;
 use hakiri_core::spec::{PipelineSpec, Project};
 use hakiri_core::time::Tick;
 use hakiri_core::{Error, Result};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// The mean month in days.
@@ -64,6 +65,14 @@ pub struct Price {
 
 /// Prices by name.
 pub type Prices = BTreeMap<String, Price>;
+
+/// A target's `prices.json`.
+///
+/// # Errors
+/// `HK0001` when the file and its reader do not fit.
+pub fn prices<T: DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|e| Error::new(Code::Internal, format!("prices.json: {e}")))
+}
 
 /// What these quantities cost, by the names of their prices; of what there is nothing of, nothing is said.
 ///

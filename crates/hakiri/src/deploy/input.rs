@@ -19,7 +19,7 @@ pub struct Input<'a> {
     pub project_from_files: Option<&'a str>,
 }
 
-impl Input<'_> {
+impl<'a> Input<'a> {
     /// The name of what is created, of this many characters at most.
     pub fn name(&self, limit: usize) -> String {
         names::name(self.project.name.as_str(), self.project.env.as_deref(), limit)
@@ -43,6 +43,12 @@ impl Input<'_> {
     /// The copies of the manifest's files, by path.
     pub fn copies(&self) -> BTreeMap<String, &str> {
         self.manifest.iter().map(|f| (format!("project/{}", f.name), f.text.as_str())).collect()
+    }
+
+    /// The pipelines that have a schedule, in the manifest's order. Where nothing else wakes one, the others never run:
+    /// nothing of them is judged, and nothing of what they need is asked for.
+    pub fn scheduled(&self) -> Vec<&'a PipelineSpec> {
+        self.project.pipelines.iter().filter(|p| p.schedule.is_some()).collect()
     }
 
     /// The paths of the local files that pipelines read, with the pipeline's id.

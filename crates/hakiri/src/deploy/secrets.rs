@@ -92,13 +92,25 @@ pub fn needed(input: &Input<'_>, listens_beyond: bool) -> Vec<Needed> {
     all.0
 }
 
+impl Needed {
+    /// What it is for, and whether it may be left out.
+    fn about(&self) -> String {
+        format!("{}{}", self.what, if self.optional { " (optional)" } else { "" })
+    }
+}
+
 /// The lines of `secrets.env.example`.
 pub fn example(needed: &[Needed]) -> Vec<String> {
     let lines = needed.iter().map(|n| {
         let comment = if n.optional { "# " } else { "" };
-        format!("# {}{}\n{comment}{}=", n.what, if n.optional { " (optional)" } else { "" }, n.name)
+        format!("# {}\n{comment}{}=", n.about(), n.name)
     });
     lines.collect()
+}
+
+/// The rows of a README's table.
+pub fn rows(needed: &[Needed]) -> Vec<String> {
+    needed.iter().map(|n| format!("| `{}` | {} |", n.name, n.about())).collect()
 }
 
 fn referenced(value: &Value) -> Vec<String> {

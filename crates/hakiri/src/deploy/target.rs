@@ -13,7 +13,7 @@ use super::input::Input;
 use super::resources::Resource;
 use super::secrets::{self, Needed};
 use super::steps::{Here, Removal};
-use super::template::Values;
+use super::template::{Values, shell};
 use crate::dev::Platform;
 
 /// A place to deploy to. All of it is pure: none of the functions touches the disk, the environment or a clock.
@@ -129,6 +129,11 @@ pub(super) fn env_args(input: &Input<'_>) -> Vec<String> {
     input.project.env.iter().flat_map(|env| ["--env".to_owned(), env.clone()]).collect()
 }
 
+/// The same behind the words of a shell's line.
+pub(super) fn env_words(input: &Input<'_>) -> String {
+    env_args(input).iter().map(|arg| format!(" {}", shell(arg))).collect()
+}
+
 /// `serve` with its settings. Half of the memory is for rows on their way; the rest for queries of the page, buffers of
 /// the network and the allocator.
 pub(super) fn serve_args(memory_mib: u64, listen: Option<&str>) -> Vec<String> {
@@ -187,15 +192,31 @@ pub(super) fn certificate_limits<'p>(pipelines: impl IntoIterator<Item = &'p Pip
     out
 }
 
+/// That nothing is ever woken, where only schedules wake.
+pub(super) fn nothing_wakes(input: &Input<'_>) -> Option<Refusal> {
+    input.scheduled().is_empty().then(|| {
+        Refusal::new(
+            "no pipeline has a schedule, and nothing else wakes one there",
+            "give at least one pipeline a schedule, such as `every 15m`",
+        )
+    })
+}
+
+/// What is to know of pipelines without a schedule, where only schedules wake.
+pub(super) fn never_run(input: &Input<'_>) -> Option<String> {
+    let never: Vec<&str> =
+        input.project.pipelines.iter().filter(|p| p.schedule.is_none()).map(|p| p.id.as_str()).collect();
+    (!never.is_empty()).then(|| format!("Without a schedule, and so never run there: {}", never.join(", ")))
+}
+
 /// The files of every target that runs `hakiri serve`: the manifest's copies and the names of the secrets.
 pub(super) fn add_shared(files: &mut Files, input: &Input<'_>, target: &str, needed: &[Needed]) -> Result<()> {
     for (path, text) in input.copies() {
         files.add(&path, text)?;
     }
     if !needed.is_empty() {
-        let example = Values::default()
+        let example = Values::headed()
             .with("target", target)
-            .with("format", FORMAT.to_string())
             .with_lines("names", secrets::example(needed))
             .fill(include_str!("secrets.env.example"))?;
         files.add("secrets.env.example", example)?;

@@ -11,11 +11,19 @@ use std::collections::BTreeMap;
 use hakiri_core::codes::Code;
 use hakiri_core::{Error, Result};
 
+use super::FORMAT;
+
 /// Values by the name of their place-holder.
 #[derive(Debug, Default)]
 pub struct Values(BTreeMap<&'static str, Vec<String>>);
 
 impl Values {
+    /// The version of what is generated, which the head of every file names.
+    #[must_use]
+    pub fn headed() -> Self {
+        Self::default().with("format", FORMAT.to_string())
+    }
+
     /// One value, in its written form.
     #[must_use]
     pub fn with(self, name: &'static str, value: impl Into<String>) -> Self {

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::support::shop::api;
 use crate::support::{Project, binary, contents, files_below, python, text};
 
 mod started;
@@ -21,7 +22,8 @@ primary_key = ["id"]
 "#;
 
 /// Everything that has names of secrets, several servers, and an environment.
-const SHARED: &str = r#"
+const SHARED: &str = concat!(
+    r#"
 [context]
 path = "s3://bucket/prefix"
 endpoint = "https://s3.example.com"
@@ -41,22 +43,10 @@ memory = "2GiB"
 replicas = 3
 listen = "127.0.0.1:8320"
 image = "registry.example.com/team/shop:1.0"
-
-[[pipeline]]
-id = "api"
-secrets = ["API_TOKEN"]
-schedule = "every 15m"
-tables = ["items"]
-[pipeline.source]
-connector = "http"
-[pipeline.source.config]
-base_url = "https://api.example.com/${HAKIRI_STAGE}"
-auth = { bearer = "${API_TOKEN}" }
-[pipeline.source.config.resources.items]
-path = "/items"
-
-[env.staging]
-"#;
+"#,
+    api!("https://api.example.com/${HAKIRI_STAGE}"),
+    "\n[env.staging]\n"
+);
 
 /// A Compose file as JSON, after the Compose schema has been asked.
 fn compose_file(path: &Path) -> Value {

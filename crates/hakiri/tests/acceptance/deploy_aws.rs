@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use self::read::{all, kinds};
+use crate::support::shop::{self, WITH_FILES as SHOP};
 use crate::support::{Project, contents, text};
 
 mod interpreter;
@@ -15,51 +16,11 @@ mod read;
 mod rights;
 mod template;
 
-/// A pipeline with a secret, one that reads files in a bucket, one without a schedule, a webhook, and a store and catalog
-/// that are for elsewhere.
-pub const SHOP: &str = r#"
-[context]
-path = "s3://elsewhere/prefix"
-endpoint = "http://127.0.0.1:9000"
-
-[catalog]
-url = "postgres://hakiri:${DATABASE_PASSWORD}@localhost/hakiri"
-
-[notify]
-webhook = "${HOOK}"
-
-[[pipeline]]
-id = "api"
-secrets = ["API_TOKEN"]
-schedule = "every 15m"
-tables = ["items"]
-[pipeline.source]
-connector = "http"
-[pipeline.source.config]
-base_url = "https://api.example.com/${HAKIRI_STAGE}"
-auth = { bearer = "${API_TOKEN}" }
-[pipeline.source.config.resources.items]
-path = "/items"
-
-[[pipeline]]
-id = "sales_files"
-schedule = "0 6 13 * fri"
-source = { connector = "file", config = { path = "s3://acme-inbox/sales/*.csv" } }
-
-[[pipeline]]
-id = "by-hand"
-tables = ["x"]
-source = { connector = "postgres", config = { url = "${SHOP_DATABASE}" } }
-secrets = ["SHOP_DATABASE"]
-
-[env.staging]
-"#;
 pub const DIR: &str = "deploy/aws";
 
 /// With a schedule for the pipeline that has none, which reads this database.
 pub fn by_the_hour(url: &str) -> String {
-    let database = SHOP.replace("url = \"${SHOP_DATABASE}\"", &format!("url = \"{url}\""));
-    database.replace("id = \"by-hand\"", "id = \"by-hand\"\nschedule = \"every 1h\"")
+    shop::by_the_hour(SHOP, url)
 }
 
 /// With `[deploy.aws]`.

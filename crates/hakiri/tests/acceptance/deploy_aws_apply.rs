@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
 
+use crate::support::shop::SMALL as SHOP;
 use crate::support::{Project, Ran, contents, text};
 
 mod stack;
@@ -13,25 +14,6 @@ mod stack;
 const DIR: &str = "deploy/aws";
 const STACK: &str = "hakiri-test";
 const FOUNDATION: &str = "hakiri-test-foundation";
-
-/// A pipeline with a secret, and a webhook.
-const SHOP: &str = r#"
-[notify]
-webhook = "${HOOK}"
-
-[[pipeline]]
-id = "api"
-secrets = ["API_TOKEN"]
-schedule = "every 15m"
-tables = ["items"]
-[pipeline.source]
-connector = "http"
-[pipeline.source.config]
-base_url = "https://api.example.com"
-auth = { bearer = "${API_TOKEN}" }
-[pipeline.source.config.resources.items]
-path = "/items"
-"#;
 
 const APPLY: [&str; 3] = ["deploy", "aws", "--apply"];
 const DESTROY: [&str; 3] = ["destroy", "aws", "--yes"];

@@ -8,49 +8,16 @@ use std::process::Command;
 use serde_json::Value;
 
 use self::apply::Tools;
+use crate::support::shop::{self, SHOP};
 use crate::support::{Project, Ran, contents, text};
 
 mod apply;
 
-/// A pipeline with a secret, one without a schedule, a webhook, and a store and catalog that are for elsewhere.
-const SHOP: &str = r#"
-[context]
-path = "s3://elsewhere/prefix"
-endpoint = "http://127.0.0.1:9000"
-
-[catalog]
-url = "postgres://hakiri:${DATABASE_PASSWORD}@localhost/hakiri"
-
-[notify]
-webhook = "${HOOK}"
-
-[[pipeline]]
-id = "api"
-secrets = ["API_TOKEN"]
-schedule = "every 15m"
-tables = ["items"]
-[pipeline.source]
-connector = "http"
-[pipeline.source.config]
-base_url = "https://api.example.com/${HAKIRI_STAGE}"
-auth = { bearer = "${API_TOKEN}" }
-[pipeline.source.config.resources.items]
-path = "/items"
-
-[[pipeline]]
-id = "by-hand"
-tables = ["x"]
-source = { connector = "postgres", config = { url = "${SHOP_DATABASE}" } }
-secrets = ["SHOP_DATABASE"]
-
-[env.staging]
-"#;
 const DIR: &str = "deploy/cloudflare";
 
 /// With a schedule for the pipeline that has none, which reads this database.
 fn by_the_hour(url: &str) -> String {
-    let database = SHOP.replace("url = \"${SHOP_DATABASE}\"", &format!("url = \"{url}\""));
-    database.replace("id = \"by-hand\"", "id = \"by-hand\"\nschedule = \"every 1h\"")
+    shop::by_the_hour(SHOP, url)
 }
 
 /// The configuration of wrangler, without its comments.

@@ -8,7 +8,7 @@ use hakiri_core::{Error, Result};
 use serde::Deserialize;
 
 use super::machine;
-use super::settings::{Network, Settings, scheduled};
+use super::settings::{Network, Settings};
 use super::shape::Compute;
 use super::walk::{Wake, transitions};
 use crate::deploy::cost::{self, Cost, MONTH_DAYS, ticks_of};
@@ -87,9 +87,7 @@ struct Month {
 
 /// The cost of a project as it is deployed.
 pub(super) fn cost(input: &Input<'_>, s: &Settings) -> Result<Cost> {
-    let wrong = |what: String| Error::new(Code::Internal, what);
-    let prices: Prices =
-        serde_json::from_str(include_str!("prices.json")).map_err(|e| wrong(format!("prices.json: {e}")))?;
+    let prices: Prices = cost::prices(include_str!("prices.json"))?;
     let month = month(input, s, &prices)?;
     let (run, idle, task) = (&prices.per_run, &prices.per_idle_wake, &prices.per_task);
     let of = |per_run: f64, per_idle_wake: f64| month.runs * per_run + month.idle * per_idle_wake;
@@ -139,7 +137,7 @@ fn month(input: &Input<'_>, s: &Settings, prices: &Prices) -> Result<Month> {
         count.map(|n| n as f64).ok_or_else(|| wrong(format!("hakiri.asl.json leads nowhere for {wake:?}")))
     };
     let mut month = Month::default();
-    for (spec, woken) in scheduled(input).into_iter().zip(&s.pipelines) {
+    for (spec, woken) in input.scheduled().into_iter().zip(&s.pipelines) {
         let runs = ticks_of(spec)?;
         let wakes: f64 = woken.wakes.expressions.iter().map(|expression| wakes_of(expression)).sum();
         let idle = (wakes - runs).max(0.0);
@@ -171,15 +169,14 @@ fn steps_of(spec: &PipelineSpec) -> usize {
 fn assumptions(s: &Settings, prices: &Prices, table: bool) -> Vec<String> {
     let (call, run, task) = (&prices.per_call, &prices.per_run, &prices.per_task);
     let mut out = Vec::new();
-    let runs_on = |compute| s.pipelines.iter().any(|p| p.compute.chosen == compute);
-    if runs_on(Compute::Lambda) {
+    if s.runs_on(Compute::Lambda) {
         out.push(format!(
             "a run calls the function for its begin, each of its tables and its commit, {} s each ({}); a table that \
              reads much takes longer",
             call.seconds, call.basis
         ));
     }
-    if runs_on(Compute::Fargate) {
+    if s.runs_on(Compute::Fargate) {
         out.push(format!(
             "a task takes {} s to start and {} s to run ({}); one that reads much takes longer",
             task.start_seconds, task.run_seconds, task.basis

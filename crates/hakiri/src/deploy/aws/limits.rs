@@ -4,7 +4,7 @@
 use hakiri_core::spec::{AwsCatalog, AwsCompute, AwsSpec};
 
 use super::schedule;
-use super::settings::{Network, Settings, scheduled};
+use super::settings::{Network, Settings};
 use super::shape::Compute;
 use super::template;
 use crate::deploy::capability::Refusal;
@@ -49,7 +49,7 @@ pub(super) fn limits(input: &Input<'_>, s: &Settings) -> Vec<Refusal> {
     network(spec, s, &mut out);
     addresses(input, s, &mut out);
     regions(spec, &mut out);
-    out.extend(target::certificate_limits(scheduled(input)));
+    out.extend(target::certificate_limits(input.scheduled()));
     for name in s.passed.iter().map(|n| n.name.as_str()) {
         if TAKEN.contains(&name) || RESERVED.iter().any(|reserved| name.starts_with(reserved)) {
             out.push(Refusal::new(
@@ -65,7 +65,7 @@ pub(super) fn limits(input: &Input<'_>, s: &Settings) -> Vec<Refusal> {
 }
 
 fn schedules(input: &Input<'_>, s: &Settings, out: &mut Vec<Refusal>) {
-    for pipeline in scheduled(input) {
+    for pipeline in input.scheduled() {
         let Ok(Some(schedule)) = pipeline.schedule() else { continue };
         if let Err(mut refusal) = schedule::wakes(&schedule) {
             refusal.what = format!("{}, of the pipeline {}", refusal.what, pipeline.id);
@@ -84,12 +84,7 @@ fn schedules(input: &Input<'_>, s: &Settings, out: &mut Vec<Refusal>) {
             ));
         }
     }
-    if s.pipelines.is_empty() {
-        out.push(Refusal::new(
-            "no pipeline has a schedule, and nothing else wakes one there",
-            "give at least one pipeline a schedule, such as `every 15m`",
-        ));
-    }
+    out.extend(target::nothing_wakes(input));
 }
 
 /// Settings that contradict each other.
@@ -178,7 +173,7 @@ fn network(spec: &AwsSpec, s: &Settings, out: &mut Vec<Refusal>) {
 
 /// Addresses that cannot be reached from where they are asked for.
 fn addresses(input: &Input<'_>, s: &Settings, out: &mut Vec<Refusal>) {
-    for (pipeline, woken) in scheduled(input).into_iter().zip(&s.pipelines) {
+    for (pipeline, woken) in input.scheduled().into_iter().zip(&s.pipelines) {
         for host in private::of_pipeline(pipeline) {
             let id = &pipeline.id;
             if private::is_this_machine(&host) {
@@ -260,7 +255,7 @@ pub(super) fn notes(input: &Input<'_>, s: &Settings) -> Vec<String> {
     for pipeline in &s.pipelines {
         out.push(format!("{} runs on {}: {}", pipeline.id, pipeline.compute.chosen.title(), pipeline.compute.why));
     }
-    for (pipeline, spec) in s.pipelines.iter().zip(scheduled(input)).filter(|(p, _)| !p.wakes.exact) {
+    for (pipeline, spec) in s.pipelines.iter().zip(input.scheduled()).filter(|(p, _)| !p.wakes.exact) {
         out.push(format!(
             "{} is also woken between the ticks of `{}`, by {}, and then finds nothing due",
             pipeline.id,
@@ -268,11 +263,7 @@ pub(super) fn notes(input: &Input<'_>, s: &Settings) -> Vec<String> {
             pipeline.wakes.expressions.join(" and ")
         ));
     }
-    let never: Vec<&str> =
-        input.project.pipelines.iter().filter(|p| p.schedule.is_none()).map(|p| p.id.as_str()).collect();
-    if !never.is_empty() {
-        out.push(format!("Without a schedule, and so never run there: {}", never.join(", ")));
-    }
+    out.extend(target::never_run(input));
     let spec = input.project.deploy.aws.as_ref();
     if s.network == Network::None && spec.is_some_and(|spec| spec.vpc_id.is_some()) {
         out.push("vpc_id has no effect: nothing of this deployment is in a network".to_owned());

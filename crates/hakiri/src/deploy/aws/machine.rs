@@ -4,15 +4,13 @@ use hakiri_core::Result;
 
 use super::settings::{Network, Settings};
 use super::shape::Compute;
-use crate::deploy::FORMAT;
 use crate::deploy::input::Input;
 use crate::deploy::target;
 use crate::deploy::template::{Values, quoted};
 
 /// The definition. What only the template knows stands in it as `${…}`; see [`substitutions`].
 pub(super) fn definition(input: &Input<'_>, s: &Settings) -> Result<String> {
-    let on = |compute| s.pipelines.iter().any(|p| p.compute.chosen == compute);
-    let (lambda, fargate) = (on(Compute::Lambda), on(Compute::Fargate));
+    let (lambda, fargate) = (s.runs_on(Compute::Lambda), s.runs_on(Compute::Fargate));
     let mut states = Vec::new();
     if fargate {
         states.extend(lines(&fargate_state(input, s)?));
@@ -20,8 +18,7 @@ pub(super) fn definition(input: &Input<'_>, s: &Settings) -> Result<String> {
     if lambda {
         states.extend(lines(&lambda_states()?));
     }
-    Values::default()
-        .with("format", FORMAT.to_string())
+    Values::headed()
         .with(
             "start",
             if !fargate {
@@ -98,12 +95,11 @@ pub(super) fn places(s: &Settings) -> (Vec<String>, Vec<String>) {
 
 /// The lines of the template that say what the definition's `${…}` are.
 pub(super) fn substitutions(s: &Settings, catalog: &str, store: &str) -> Vec<String> {
-    let on = |compute| s.pipelines.iter().any(|p| p.compute.chosen == compute);
     let mut out = vec!["Partition: !Ref AWS::Partition".to_owned()];
-    if on(Compute::Lambda) {
+    if s.runs_on(Compute::Lambda) {
         out.push("FunctionArn: !GetAtt Function.Arn".to_owned());
     }
-    if on(Compute::Fargate) {
+    if s.runs_on(Compute::Fargate) {
         out.push("ClusterArn: !GetAtt Cluster.Arn".to_owned());
         let (subnets, groups) = places(s);
         for (name, items) in [("Subnet", subnets), ("SecurityGroup", groups)] {

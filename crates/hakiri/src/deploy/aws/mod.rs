@@ -5,7 +5,8 @@
 //! schedule   Hakiri's schedules in the language of EventBridge Scheduler
 //! settings   what the manifest leaves open, decided; all others go by it
 //! limits     what is refused, before anything is written
-//! template   the template, of the files in template/ and policy/
+//! template   the template, of the files in template/
+//! policy     what each process may do, of the files in policy/
 //! machine    the state machine, of the files in machine/
 //! readme     what a person needs to know in the folder
 //! resources  what there is in the account then
@@ -24,6 +25,7 @@ mod cli;
 mod cost;
 mod limits;
 mod machine;
+mod policy;
 mod readme;
 mod resources;
 mod schedule;
@@ -34,7 +36,6 @@ use hakiri_core::Result;
 use hakiri_core::spec::PipelineSpec;
 
 use self::settings::Settings;
-use super::FORMAT;
 use super::capability::{Feature, Refusal, Support};
 use super::cost::Cost;
 use super::files::Files;
@@ -92,18 +93,17 @@ impl Target for Aws {
 
     fn generate(&self, input: &Input<'_>) -> Result<Files> {
         let s = Settings::of(input);
-        let headed = || Values::default().with("format", FORMAT.to_string());
         let mut files = Files::default();
         files.add("template.yaml", template::template(input, &s, true)?)?;
         files.add("foundation.yaml", template::foundation(input, &s)?)?;
         files.add("hakiri.asl.json", machine::definition(input, &s)?)?;
-        files.add("cdk/hakiri.ts", headed().with("name", &s.name).fill(include_str!("cdk/hakiri.ts"))?)?;
+        files.add("cdk/hakiri.ts", Values::headed().with("name", &s.name).fill(include_str!("cdk/hakiri.ts"))?)?;
         if s.task.is_some() {
             files.add("Dockerfile", template::dockerfile(&s)?)?;
-            files.add(".dockerignore", headed().fill(include_str!("dockerignore"))?)?;
-            files.add("state/.keep", headed().fill(include_str!("keep"))?)?;
+            files.add(".dockerignore", Values::headed().fill(include_str!("dockerignore"))?)?;
+            files.add("state/.keep", Values::headed().fill(include_str!("keep"))?)?;
         }
-        files.add(".gitignore", headed().with("progress", PROGRESS).fill(include_str!("gitignore"))?)?;
+        files.add(".gitignore", Values::headed().with("progress", PROGRESS).fill(include_str!("gitignore"))?)?;
         for (path, text) in input.copies() {
             files.add(&format!("code/{path}"), text)?;
         }

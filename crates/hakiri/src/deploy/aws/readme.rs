@@ -5,18 +5,17 @@ use hakiri_core::Result;
 use super::cli::{Cli, output_query};
 use super::settings::{Function, Settings};
 use super::{apply, resources};
-use crate::deploy::FORMAT;
 use crate::deploy::input::Input;
 use crate::deploy::resources::SECRET;
+use crate::deploy::secrets::{self, Needed};
 use crate::deploy::steps::line;
 use crate::deploy::target;
-use crate::deploy::template::{Values, shell};
+use crate::deploy::template::{Values, quoted};
 
 /// `README.md`.
 pub(super) fn readme(input: &Input<'_>, s: &Settings, notes: Vec<String>) -> Result<String> {
     let rows = resources::resources(s).into_iter().filter(|r| r.kind != SECRET);
     let rows: Vec<String> = rows.map(|r| format!("| {} | `{}` | {} |", r.kind, r.name, r.limit)).collect();
-    let env: String = target::env_args(input).iter().map(|arg| format!(" {}", shell(arg))).collect();
     let how = match (matches!(s.function, Some(Function::Runs(_))), s.task.is_some()) {
         (true, true) => "It drives the binary as a function, step by step, or has one task do the whole run.",
         (false, true) => "It has one task of the binary do the whole run.",
@@ -27,11 +26,10 @@ pub(super) fn readme(input: &Input<'_>, s: &Settings, notes: Vec<String>) -> Res
         (Some(bucket), None) => bucket.clone(),
         (Some(bucket), Some(prefix)) => format!("{bucket}/{prefix}"),
     };
-    Values::default()
-        .with("format", FORMAT.to_string())
+    Values::headed()
         .with("title", target::title(input))
         .with("how", how)
-        .with("env", env)
+        .with("env", target::env_words(input))
         .with("docker", if s.task.is_some() { ", Docker" } else { "" })
         .with_lines("steps", apply::by_hand(s))
         .with_lines("resources", rows)
@@ -46,22 +44,14 @@ pub(super) fn readme(input: &Input<'_>, s: &Settings, notes: Vec<String>) -> Res
 /// `secrets.example.json`: the names, with what they are for in place of values. None where no secret is needed.
 pub(super) fn example(s: &Settings) -> Result<Option<String>> {
     let Some(last) = s.passed.len().checked_sub(1) else { return Ok(None) };
-    let entry = |(at, needed): (usize, &crate::deploy::secrets::Needed)| {
+    let entry = |(at, needed): (usize, &Needed)| {
         let optional = if needed.optional { " (optional: leave it out)" } else { "" };
         let what = format!("<{}{optional}>", needed.what);
         let comma = if at == last { "" } else { "," };
-        format!("{}: {}{comma}", json(&needed.name), json(&what))
+        format!("{}: {}{comma}", quoted(&needed.name), quoted(&what))
     };
     let names = s.passed.iter().enumerate().map(entry).collect();
-    Values::default()
-        .with("format", FORMAT.to_string())
-        .with_lines("names", names)
-        .fill(include_str!("secrets.example.json"))
-        .map(Some)
-}
-
-fn json(text: &str) -> String {
-    serde_json::Value::String(text.to_owned()).to_string()
+    Values::headed().with_lines("names", names).fill(include_str!("secrets.example.json")).map(Some)
 }
 
 fn table(s: &Settings) -> Vec<String> {
@@ -74,8 +64,7 @@ fn table(s: &Settings) -> Vec<String> {
         "| Name | |".to_owned(),
         "|---|---|".to_owned(),
     ];
-    let optional = |needed: &crate::deploy::secrets::Needed| if needed.optional { " (optional)" } else { "" };
-    out.extend(s.passed.iter().map(|n| format!("| `{}` | {}{} |", n.name, n.what, optional(n))));
+    out.extend(secrets::rows(&s.passed));
     out
 }
 

@@ -114,7 +114,7 @@ impl Settings {
         let none = AwsSpec::default();
         let spec = input.project.deploy.aws.as_ref().unwrap_or(&none);
         let name = input.name(NAME_LIMIT);
-        let scheduled = scheduled(input);
+        let scheduled = input.scheduled();
         let pipelines: Vec<Woken> = scheduled.iter().map(|pipeline| woken(spec, pipeline)).collect();
         let runs_on = |compute| pipelines.iter().any(|p| p.compute.chosen == compute);
         let memory = spec.memory.as_deref().and_then(deploy_memory_mib);
@@ -160,6 +160,11 @@ impl Settings {
         format!("{}-foundation", self.name)
     }
 
+    /// Whether some pipeline is run by this.
+    pub(in crate::deploy) fn runs_on(&self, compute: Compute) -> bool {
+        self.pipelines.iter().any(|p| p.compute.chosen == compute)
+    }
+
     /// Whether the deployment has a database of its own.
     pub(in crate::deploy) fn own_database(&self) -> bool {
         self.catalog.chosen == AwsCatalog::Postgres && self.database_secret.is_none()
@@ -177,12 +182,6 @@ fn woken(spec: &AwsSpec, pipeline: &PipelineSpec) -> Woken {
         compute: shape::compute(spec, pipeline),
         wakes: wakes.unwrap_or_default(),
     }
-}
-
-/// The pipelines that are woken, in the manifest's order. The others never run there: nothing of them is judged, and
-/// nothing of what they need is asked for.
-pub(super) fn scheduled<'p>(input: &Input<'p>) -> Vec<&'p PipelineSpec> {
-    input.project.pipelines.iter().filter(|p| p.schedule.is_some()).collect()
 }
 
 impl Size {

@@ -1,4 +1,4 @@
-//! The CloudFormation template, put together of the files in `template/` and `policy/`.
+//! The CloudFormation template, put together of the files in `template/`.
 //!
 //! Each file is one part of a deployment as it would be written by hand, so that it can be read and linted where it lies.
 //! Which of them are needed, and what stands in their places, is decided here.
@@ -8,11 +8,11 @@ use hakiri_core::hash::Hash;
 use hakiri_core::spec::AwsCatalog;
 
 use super::machine::{self, lines};
+use super::policy;
 use super::settings::{Function, Network, Settings};
-use super::shape::Compute;
 use crate::deploy::input::Input;
+use crate::deploy::target;
 use crate::deploy::template::{Values, quoted};
-use crate::deploy::{FORMAT, target};
 
 /// How long logs are kept, in days.
 const RETENTION: u64 = 30;
@@ -71,8 +71,7 @@ pub(super) fn template(input: &Input<'_>, s: &Settings, awake: bool) -> Result<S
     } else {
         Vec::new()
     };
-    Values::default()
-        .with("format", FORMAT.to_string())
+    Values::headed()
         .with("description", part.description())
         .with_lines("parameters", parameters)
         .with_lines("resources", resources.0)
@@ -92,8 +91,7 @@ pub(super) fn dockerfile(s: &Settings) -> Result<String> {
         "# The authority of databases of RDS, as AWS publishes it.".to_owned(),
         format!("ADD --chown=65532:65532 https://{truststore}/global/global-bundle.pem {CA}"),
     ];
-    Values::default()
-        .with("format", FORMAT.to_string())
+    Values::headed()
         .with_lines("authority", if s.catalog.chosen == AwsCatalog::Postgres { authority } else { Vec::new() })
         .fill(include_str!("Dockerfile"))
 }
@@ -148,8 +146,7 @@ impl Part<'_> {
             if key.is_some() { of_key(with) } else { without.iter().map(|line| (*line).to_owned()).collect() }
         };
         let boundary = s.boundary.iter().map(|arn| format!("PermissionsBoundary: {}", quoted(arn))).collect();
-        Values::default()
-            .with("format", FORMAT.to_string())
+        Values::headed()
             .with("name", &s.name)
             .with("description", self.description())
             .with("retention", RETENTION.to_string())
@@ -249,84 +246,20 @@ impl Part<'_> {
         self.fill_with(include_str!("template/database.yaml"), values)
     }
 
-    /// What a process may do that runs pipelines.
-    fn statements(self) -> Result<Vec<String>> {
-        let s = self.s;
-        let place = match &s.prefix {
-            Some(prefix) => format!("{prefix}/{}/*", self.input.project.name),
-            None => format!("{}/*", self.input.project.name),
-        };
-        let store = match &s.bucket {
-            None => Values::default()
-                .with("bucket", "!GetAtt Bucket.Arn")
-                .with("objects", format!("!Sub \"${{Bucket.Arn}}/{place}\"")),
-            Some(bucket) => Values::default()
-                .with("bucket", arn_of_bucket(bucket))
-                .with("objects", arn_of_bucket(&format!("{bucket}/{place}"))),
-        };
-        let mut out = lines(&store.fill(include_str!("policy/store.yaml"))?);
-        match s.catalog.chosen {
-            AwsCatalog::Dynamodb => out.extend(lines(include_str!("policy/table.yaml"))),
-            AwsCatalog::Postgres if s.own_database() => out.extend(lines(include_str!("policy/database.yaml"))),
-            AwsCatalog::Postgres => {}
-        }
-        if !s.read.is_empty() {
-            let each =
-                |rest: &str| s.read.iter().map(|b| format!("- {}", arn_of_bucket(&format!("{b}{rest}")))).collect();
-            let read = Values::default().with_lines("objects", each("/*")).with_lines("buckets", each(""));
-            out.extend(lines(&read.fill(include_str!("policy/read.yaml"))?));
-        }
-        out.extend(self.secrets(true)?);
-        out.extend(self.key(&["dynamodb", "s3", "secretsmanager"])?);
-        Ok(out)
-    }
-
-    /// What a process may read of the Secrets Manager.
-    fn secrets(self, with_catalog: bool) -> Result<Vec<String>> {
-        let s = self.s;
-        let mut secrets = Vec::new();
-        if !s.passed.is_empty() {
-            secrets.push("- !GetAtt Secret.Id".to_owned());
-        }
-        if with_catalog {
-            if s.own_database() {
-                secrets.push("- !GetAtt DatabaseSecret.Id".to_owned());
-            }
-            secrets.extend(s.database_secret.iter().map(|arn| format!("- {}", quoted(arn))));
-        }
-        if secrets.is_empty() {
-            return Ok(Vec::new());
-        }
-        Ok(lines(&Values::default().with_lines("secrets", secrets).fill(include_str!("policy/secrets.yaml"))?))
-    }
-
-    /// What has to be allowed where the key encrypts what these services store.
-    fn key(self, services: &[&str]) -> Result<Vec<String>> {
-        let Some(key) = &self.s.kms_key else { return Ok(Vec::new()) };
-        let via = services.iter().map(|s| format!("- !Sub \"{s}.${{AWS::Region}}.${{AWS::URLSuffix}}\"")).collect();
-        let values = Values::default().with("key", quoted(key)).with_lines("services", via);
-        Ok(lines(&values.fill(include_str!("policy/key.yaml"))?))
-    }
-
     fn function(self, function: Function) -> Result<String> {
         let memory = function.memory_mib();
         let mut environment: Vec<(&str, String)> = Vec::new();
-        let (mut statements, timeout, disk, what) = match function {
+        let (timeout, disk, what) = match function {
             Function::Runs(_) => {
                 environment.push(("HAKIRI_CATALOG", self.catalog()));
                 environment.push(("HAKIRI_STORE", self.store()));
                 let what = "Runs the steps of pipelines, and tells the webhook of alarms where there is one.";
-                (self.statements()?, LONGEST, DISK_MIB, what)
+                (LONGEST, DISK_MIB, what)
             }
-            Function::Tells => {
-                let mut statements = self.secrets(false)?;
-                statements.extend(self.key(&["secretsmanager"])?);
-                (statements, 60, 512, "Tells the webhook of alarms; it has no rights on the store and the catalog.")
-            }
+            Function::Tells => (60, 512, "Tells the webhook of alarms; it has no rights on the store and the catalog."),
         };
         environment.push(("HAKIRI_MEMORY", quoted(&format!("{}MiB", memory / 2))));
         environment.extend(self.shared_environment());
-        statements.extend(lines(include_str!("policy/logs.yaml")));
         let variables = environment.iter().map(|(name, value)| format!("    {name}: {value}"));
         let head = ["Environment:", "  Variables:"].map(str::to_owned);
         let values = Values::default()
@@ -335,7 +268,7 @@ impl Part<'_> {
             .with("timeout", timeout.to_string())
             .with("disk", disk.to_string())
             .with_lines("environment", head.into_iter().chain(variables).collect())
-            .with_lines("statements", statements);
+            .with_lines("statements", policy::of_function(self.input, self.s, function)?);
         self.fill_with(include_str!("template/function.yaml"), values)
     }
 
@@ -364,34 +297,21 @@ impl Part<'_> {
             .with("memory", size.memory_mib.to_string())
             .with("stop", target::STOP_SECONDS.to_string())
             .with_lines("environment", environment)
-            .with_lines("statements", self.statements()?);
+            .with_lines("statements", policy::of_pipelines(self.input, self.s)?);
         self.fill_with(include_str!("template/task.yaml"), values)
     }
 
     fn machine(self) -> Result<String> {
-        let on = |compute| self.s.pipelines.iter().any(|p| p.compute.chosen == compute);
-        let named = |text: &str| Ok::<_, hakiri_core::Error>(lines(&self.fill(text)?));
-        let mut statements = Vec::new();
-        if on(Compute::Lambda) {
-            statements.extend(named(include_str!("policy/machine-lambda.yaml"))?);
-        }
-        if on(Compute::Fargate) {
-            statements.extend(named(include_str!("policy/machine-fargate.yaml"))?);
-            if !self.s.tags.is_empty() {
-                statements.extend(named(include_str!("policy/machine-tags.yaml"))?);
-            }
-        }
-        statements.extend(lines(include_str!("policy/machine-logs.yaml")));
         let values = Values::default()
             .with_lines("substitutions", machine::substitutions(self.s, &self.catalog(), &self.store()))
-            .with_lines("statements", statements);
+            .with_lines("statements", policy::of_machine(self.s)?);
         self.fill_with(include_str!("template/machine.yaml"), values)
     }
 
     fn schedules(self) -> Result<String> {
-        let values = Values::default().with_lines("key_statement", self.key(&["sqs"])?);
+        let values = Values::default().with_lines("key_statement", policy::key(self.s, &["sqs"])?);
         let mut text = self.fill_with(include_str!("template/schedules.yaml"), values)?;
-        for (pipeline, spec) in self.s.pipelines.iter().zip(super::settings::scheduled(self.input)) {
+        for (pipeline, spec) in self.s.pipelines.iter().zip(self.input.scheduled()) {
             for (n, expression) in pipeline.wakes.expressions.iter().enumerate() {
                 let (suffix, second) = if n == 0 { (String::new(), "") } else { (format!(".{}", n + 1), "Second") };
                 let input = serde_json::json!({
@@ -475,10 +395,6 @@ struct Alarm {
     value: &'static str,
     statistic: &'static str,
     what: String,
-}
-
-fn arn_of_bucket(rest: &str) -> String {
-    format!("!Sub \"arn:${{AWS::Partition}}:s3:::{rest}\"")
 }
 
 fn tags<'t>(tags: impl Iterator<Item = (&'t String, &'t String)>) -> Vec<String> {

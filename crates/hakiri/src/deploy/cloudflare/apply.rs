@@ -8,7 +8,7 @@
 use hakiri_core::Result;
 
 use super::limits::Size;
-use super::{CATALOG_TOKEN, Settings, TRIGGER, scheduled, wrangler};
+use super::{CATALOG_TOKEN, Settings, TRIGGER, wrangler};
 use crate::deploy::input::Input;
 use crate::deploy::resources::{Resource, SECRET};
 use crate::deploy::steps::{Act, Here, How, Removal, Step, Tool};
@@ -43,7 +43,7 @@ pub(super) const TOOLS: [Tool; 2] = [
 /// Everything that is created.
 pub(super) fn resources(input: &Input<'_>, s: &Settings) -> Vec<Resource> {
     let Size { name: size, vcpu, disk_gb, .. } = s.size;
-    let instances = scheduled(input).len();
+    let instances = input.scheduled().len();
     let mut out = vec![
         Resource::new("Worker", &s.name, "128 MB; rows never pass it"),
         Resource::new(CRON, TRIGGER, "once a minute, UTC, one of the account's 250"),

@@ -2,18 +2,17 @@
 //!
 //! The included quantities are those of the whole account; a project that shares it has fewer of them.
 
-use hakiri_core::codes::Code;
-use hakiri_core::{Error, Result};
+use hakiri_core::Result;
 use serde::Deserialize;
 
 use super::limits::Size;
-use crate::deploy::cost::{self, Cost, Item, ticks_a_month};
+use crate::deploy::cost::{self, Cost, Item, MONTH_DAYS, ticks_a_month};
 use crate::deploy::input::Input;
 
 /// A Durable Object is charged as if it had this much memory, in GB.
 const OBJECT_GB: f64 = 0.128;
 /// The wakes of a mean month: one a minute.
-const WAKES: f64 = 365.0 / 12.0 * 24.0 * 60.0;
+const WAKES: f64 = MONTH_DAYS * 24.0 * 60.0;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,8 +57,7 @@ struct PerWake {
 
 /// The cost of a project in containers of this size.
 pub(super) fn cost(input: &Input<'_>, size: Size) -> Result<Cost> {
-    let prices: Prices = serde_json::from_str(include_str!("prices.json"))
-        .map_err(|e| Error::new(Code::Internal, format!("prices.json: {e}")))?;
+    let prices: Prices = cost::prices(include_str!("prices.json"))?;
     let tick = &prices.per_tick;
     let ticks = ticks_a_month(input.project)?;
     let awake = ticks * tick.awake_seconds;

@@ -78,14 +78,14 @@ pub(super) fn limits(input: &Input<'_>, settings: &Settings) -> Vec<Refusal> {
             },
         ));
     }
-    for (what, host) in private::hosts(input, super::scheduled(input)) {
+    for (what, host) in private::hosts(input, input.scheduled()) {
         out.push(Refusal::new(
             format!("{what} names {host}, which containers cannot reach: they have no private network"),
             "name a host that can be reached over the internet, with TLS and a password, or deploy with `hakiri deploy \
              systemd` or `compose` within that network",
         ));
     }
-    out.extend(target::certificate_limits(super::scheduled(input)));
+    out.extend(target::certificate_limits(input.scheduled()));
     for name in settings.passed.iter().map(|n| &n.name).filter(|n| RESERVED.contains(&n.as_str())) {
         out.push(Refusal::new(
             format!("the name {name} of a secret is taken: the Worker gives it to the container with another value"),
@@ -97,10 +97,8 @@ pub(super) fn limits(input: &Input<'_>, settings: &Settings) -> Vec<Refusal> {
 
 /// Between two ticks, and that there is one at all.
 fn schedules(input: &Input<'_>, out: &mut Vec<Refusal>) {
-    let mut any = false;
-    for pipeline in &input.project.pipelines {
+    for pipeline in input.scheduled() {
         let Ok(Some(schedule)) = pipeline.schedule() else { continue };
-        any = true;
         let first = schedule.next_after(Tick::from_millis(0));
         let between = first.and_then(|first| Some(schedule.next_after(first)?.millis() - first.millis()));
         if between.is_some_and(|between| between < MINUTE) {
@@ -113,10 +111,5 @@ fn schedules(input: &Input<'_>, out: &mut Vec<Refusal>) {
             ));
         }
     }
-    if !any {
-        out.push(Refusal::new(
-            "no pipeline has a schedule, and nothing else wakes one there",
-            "give at least one pipeline a schedule, such as `every 15m`",
-        ));
-    }
+    out.extend(target::nothing_wakes(input));
 }

@@ -9,7 +9,6 @@ use hakiri_core::Result;
 use hakiri_core::spec::{ComposeSpec, deploy_memory_mib};
 use hakiri_core::url::Authority;
 
-use super::FORMAT;
 use super::capability::{Feature, Refusal, Support};
 use super::files::Files;
 use super::input::{Input, inside};
@@ -164,7 +163,6 @@ impl Target for Compose {
 
     fn generate(&self, input: &Input<'_>) -> Result<Files> {
         let s = Settings::of(input);
-        let format = FORMAT.to_string();
         let title = target::title(input);
         let mut files = Files::default();
         let command: Vec<String> = s.command(input).iter().map(|arg| yaml(arg)).collect();
@@ -177,8 +175,7 @@ impl Target for Compose {
         folders.dedup();
         let here = input.project_from_files.unwrap_or("..");
         volumes.extend(folders.iter().map(|f| format!("- {}", yaml(&format!("{here}/{f}:{PROJECT}/{f}:ro")))));
-        let compose = Values::default()
-            .with("format", &format)
+        let compose = Values::headed()
             .with("name", &s.name)
             .with("image", yaml(&s.image))
             .with("command", format!("[{}]", command.join(", ")))
@@ -195,7 +192,7 @@ impl Target for Compose {
             })
             .fill(include_str!("compose.yaml"))?;
         files.add("compose.yaml", compose)?;
-        let headed = Values::default().with("format", &format);
+        let headed = Values::headed();
         files.add("Dockerfile", headed.fill(include_str!("Dockerfile"))?)?;
         files.add(".dockerignore", headed.fill(include_str!("dockerignore"))?)?;
         files.add("state/.keep", headed.fill(include_str!("keep"))?)?;
@@ -203,8 +200,7 @@ impl Target for Compose {
         let of_this_project: Vec<String> =
             std::iter::once("/hakiri".to_owned()).chain(selects(input)).map(|arg| shell(&arg)).collect();
         let row = |what: &str, place: String| format!("| {what} | {place} |");
-        let readme = Values::default()
-            .with("format", &format)
+        let readme = Values::headed()
             .with("title", &title)
             .with("topology", input.topology())
             .with(

@@ -8,7 +8,6 @@
 use hakiri_core::Result;
 use hakiri_core::spec::{SystemdSpec, deploy_memory_mib};
 
-use super::FORMAT;
 use super::capability::{Feature, Refusal, Support};
 use super::files::Files;
 use super::input::{Input, inside};
@@ -148,7 +147,6 @@ impl Target for Systemd {
 
     fn generate(&self, input: &Input<'_>) -> Result<Files> {
         let s = Settings::of(input);
-        let format = FORMAT.to_string();
         let title = target::title(input);
         let mut files = Files::default();
         let command: Vec<String> = s.command(input).iter().map(|arg| unit(arg)).collect();
@@ -159,8 +157,7 @@ impl Target for Systemd {
             // service's own user cannot read the file.
             vec![format!("EnvironmentFile={}", unit(&s.secrets_path()))]
         };
-        let service = Values::default()
-            .with("format", &format)
+        let service = Values::headed()
             .with("name", &s.name)
             .with("title", unit(&title))
             .with("command", command.join(" "))
@@ -172,8 +169,7 @@ impl Target for Systemd {
             .fill(include_str!("hakiri.service"))?;
         files.add(&format!("{}.service", s.name), service)?;
         if s.own_user {
-            let users = Values::default()
-                .with("format", &format)
+            let users = Values::headed()
                 .with("user", &s.user)
                 .with("title", title.replace(['"', '%'], ""))
                 .with("dir", &s.dir)
@@ -184,8 +180,7 @@ impl Target for Systemd {
         let of_this_project: Vec<String> =
             std::iter::once(s.binary.to_owned()).chain(s.selects(input)).map(|arg| shell(&arg)).collect();
         let row = |what: &str, place: String| format!("| {what} | {place} |");
-        let readme = Values::default()
-            .with("format", &format)
+        let readme = Values::headed()
             .with("title", &title)
             .with("topology", input.topology())
             .with(

@@ -9,6 +9,7 @@ pub mod orchestrator;
 pub mod pg;
 pub mod proxy;
 pub mod server;
+pub mod shop;
 pub mod sources;
 
 use std::collections::BTreeMap;
