@@ -14,6 +14,7 @@ mod lint;
 mod machine;
 mod read;
 mod rights;
+mod scan;
 mod template;
 
 pub const DIR: &str = "deploy/aws";
