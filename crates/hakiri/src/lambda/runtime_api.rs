@@ -110,8 +110,12 @@ impl RuntimeApi {
         };
         let (answered, _) = tokio::join!(exchange, connection);
         let (head, body) = answered.map_err(|e| failed(&e))?;
-        // An answer that came too late is refused, and the next invocation is another one.
-        if head.status.is_success() || (!path.ends_with("next") && head.status.is_client_error()) {
+        if head.status.is_success() {
+            return Ok((head.headers, body));
+        }
+        if !path.ends_with("next") && head.status.is_client_error() {
+            // One that came too late, say: the next invocation is another one.
+            tracing::warn!(status = %head.status, "the platform did not take the answer");
             return Ok((head.headers, body));
         }
         Err(failed(&head.status))
