@@ -142,7 +142,7 @@ pub enum Command {
     Gc(GcArgs),
     /// Generate what runs this project on a server or in a cloud, and apply it
     #[command(
-        after_help = "Examples:\n  hakiri deploy systemd            a hardened unit, for one server or several\n  hakiri deploy compose --plan     what would be written, as a diff\n  hakiri deploy systemd --env staging\n  hakiri deploy cloudflare --apply  Worker, Workflow, containers and bucket, by wrangler\n\nTargets: systemd, compose, cloudflare. Any other cloud runs the first two on its machines; `hakiri deploy gcp` says how."
+        after_help = "Examples:\n  hakiri deploy systemd            a hardened unit, for one server or several\n  hakiri deploy compose --plan     what would be written, as a diff\n  hakiri deploy systemd --env staging\n  hakiri deploy cloudflare --apply  Worker, Workflow, containers and bucket, by wrangler\n  hakiri deploy aws --apply        functions or tasks, machine, catalog and bucket, by the aws command line\n\nTargets: systemd, compose, cloudflare, aws. Any other cloud runs the first two on its machines; `hakiri deploy gcp` says how."
     )]
     Deploy(DeployArgs),
     /// Run a deployment's generated project on this machine, without an account
@@ -152,7 +152,7 @@ pub enum Command {
     Dev(DevArgs),
     /// Take a deployment away; what holds data stays unless it is named
     #[command(
-        after_help = "Examples:\n  hakiri destroy cloudflare               what would be lost, and nothing else\n  hakiri destroy cloudflare --yes         nothing runs any more; catalog and bucket stay\n  hakiri destroy cloudflare --yes --with-data"
+        after_help = "Examples:\n  hakiri destroy cloudflare               what would be lost, and nothing else\n  hakiri destroy cloudflare --yes         nothing runs any more; catalog and bucket stay\n  hakiri destroy aws --yes --with-data    everything is gone"
     )]
     Destroy(DestroyArgs),
     /// Print a completion script for a shell
@@ -183,5 +183,15 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn help_names_every_target() {
+        for name in ["deploy", "destroy"] {
+            let help = command().find_subcommand_mut(name).unwrap().render_long_help().to_string();
+            for target in crate::deploy::TARGETS {
+                assert!(help.contains(target.name()), "{name} --help does not name {}", target.name());
+            }
+        }
     }
 }

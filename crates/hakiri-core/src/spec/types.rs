@@ -81,7 +81,8 @@ pub struct CatalogSpec {
     /// declaration; its value comes from the environment or `.env`. Or the catalog of a deployment on Cloudflare,
     /// `https://HOST/catalog`, whose token is taken from `HAKIRI_CATALOG_TOKEN`. Or one at AWS, with the credentials of the
     /// environment: `dynamodb://TABLE` (`?region=`), `postgres://user@host/database?auth=rds-iam` with a token of RDS for a
-    /// password, or `rds-secret:ARN` with the address and the login that a secret of Secrets Manager holds.
+    /// password, or `rds-secret:ARN` with the address and the login that a secret of Secrets Manager holds. `?project=NAME` names
+    /// the owner of a shared catalog; default: this project, and `PROJECT-NAME` with `--env NAME`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }

@@ -302,7 +302,7 @@ pub struct GcArgs {
 /// `deploy`.
 #[derive(Debug, Args)]
 pub struct DeployArgs {
-    /// Where to: systemd, compose or cloudflare
+    /// Where to: systemd, compose, cloudflare or aws
     pub target: String,
     /// Only show what would be written, created and paid for
     #[arg(long, conflicts_with = "apply")]
@@ -349,7 +349,7 @@ pub struct DevArgs {
 /// `destroy`.
 #[derive(Debug, Args)]
 pub struct DestroyArgs {
-    /// What was deployed to: systemd, compose or cloudflare
+    /// What was deployed to: systemd, compose, cloudflare or aws
     pub target: String,
     /// Do it
     #[arg(long)]

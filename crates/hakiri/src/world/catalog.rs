@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use hakiri_core::catalog::{Catalog, CatalogError, CatalogResult, Key, Record};
 use hakiri_core::codes::Code;
+use hakiri_core::id::ProjectName;
 use hakiri_core::layout::MARKER;
 use hakiri_core::spec::Project;
 use hakiri_core::time::Clock;
@@ -75,10 +76,11 @@ pub(super) async fn open(
         }
         Place::Shared(url) => {
             let secrets = secrets.secrets(&project.catalog_secrets()).await?;
-            let url = secrets.resolve_text(url)?;
-            let schema = match &project.env {
-                Some(env) => format!("{}-{env}", project.name),
-                None => project.name.to_string(),
+            let (url, named) = whose(&secrets.resolve_text(url)?);
+            let schema = match (named, &project.env) {
+                (Some(name), _) => name.parse::<ProjectName>().map_err(|e| e.at("[catalog] url"))?.to_string(),
+                (None, Some(env)) => format!("{}-{env}", project.name),
+                (None, None) => project.name.to_string(),
             };
             let opened = match Remote::of(&url, &schema).await {
                 Ok(Remote::Door(url)) => open_door(url, access, clock).await,
@@ -89,6 +91,18 @@ pub(super) async fn open(
             opened.map_err(|e| secrets.redact_error(&e).at("[catalog] url"))
         }
     }
+}
+
+/// A shared catalog's URL without its parameter `project`, and what that says: whose catalog it is, where it is not that
+/// of this project and environment. An environment of a laptop looks at that of a deployment without one like this.
+fn whose(url: &str) -> (String, Option<String>) {
+    let Some((start, parameters)) = url.split_once('?') else { return (url.to_owned(), None) };
+    let (named, others): (Vec<&str>, Vec<&str>) = parameters.split('&').partition(|p| p.starts_with("project="));
+    let Some(name) = named.last().and_then(|named| named.strip_prefix("project=")) else {
+        return (url.to_owned(), None);
+    };
+    let rest = if others.is_empty() { start.to_owned() } else { format!("{start}?{}", others.join("&")) };
+    (rest, Some(name.to_owned()))
 }
 
 fn open_file(path: &Path, access: Access, fresh: bool, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Catalog>> {
@@ -254,5 +268,26 @@ pub(super) async fn refuse_orphan(store: &Store, dir: &Path, catalog: &Place, ac
             )))
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::whose;
+
+    #[test]
+    fn a_url_may_say_whose_catalog_it_is() {
+        for (url, rest, name) in [
+            ("dynamodb://t", "dynamodb://t", None),
+            ("dynamodb://t?region=r", "dynamodb://t?region=r", None),
+            ("dynamodb://t?project=shop", "dynamodb://t", Some("shop")),
+            (
+                "postgres://u@h/d?auth=rds-iam&project=shop&sslmode=require",
+                "postgres://u@h/d?auth=rds-iam&sslmode=require",
+                Some("shop"),
+            ),
+        ] {
+            assert_eq!(whose(url), (rest.to_owned(), name.map(str::to_owned)), "{url}");
+        }
     }
 }

@@ -7,6 +7,7 @@ mod faults;
 mod permissions;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -97,6 +98,9 @@ fn twenty_ticks(deploy: &str) -> Vec<Value> {
         all.extend(lines);
         reference(&sources, from, ticks, &laptop);
     }
+    // The stand-in has the values of secrets, for nobody else to read.
+    let kept = cloud.path().join(".hakiri/dev/aws/state/secretsmanager.json");
+    assert_eq!(std::fs::metadata(&kept).unwrap().permissions().mode() & 0o077, 0, "{kept:?}");
     let (here, there) = (here(&laptop), There::open(&cloud, &secrets).files());
     assert!(here.keys().filter(|f| f.ends_with(".parquet")).count() >= 20 + 40 + 3, "{here:#?}");
     assert_same(&here, &there);

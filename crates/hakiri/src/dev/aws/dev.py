@@ -165,6 +165,7 @@ class Platform:
         self.standin = subprocess.Popen(
             [sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "standin.py")],
             cwd=self.work, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
+            umask=0o077,  # what it keeps has the values of secrets
         )
         self.watch(self.standin)
         say("dev", event="standin", pid=self.standin.pid)

@@ -52,6 +52,8 @@ impl Drop for Administrator {
     }
 }
 
+/// The codes of refused access: any other failure proves nothing of a permission.
+const REFUSED: [&str; 5] = ["HK0115", "HK0204", "HK0205", "HK0308", "HK0404"];
 /// What only a write of more than a hundred items needs.
 const OF_LARGE_WRITES: [&str; 2] = ["dynamodb:ConditionCheckItem", "dynamodb:DeleteItem"];
 /// Pipelines of an API with a secret, of files in somebody else's bucket, and of so many tables that their commit is a
@@ -61,7 +63,7 @@ const KINDS: [(&str, usize); 3] = [("api", 26), ("files", 6), ("many", 6)];
 const TABLES: usize = 104;
 
 /// A pipeline for each permission that is taken away, so that none waits for what another one left.
-fn manifest() -> String {
+fn pipelines() -> String {
     let mut out = String::new();
     for n in 0..KINDS[0].1 {
         let one = api::manifest("${API_URL}", "");
@@ -83,7 +85,7 @@ fn manifest() -> String {
             tables.join(", ")
         );
     }
-    format!("{out}\n[deploy.aws]\nfargate = [\"api0\", \"files0\"]\n")
+    out
 }
 
 /// How the run of a pipeline went, once it is known: what was said of it when it went wrong.
@@ -102,7 +104,7 @@ fn outcome(lines: &[Value], pipeline: &str) -> Option<Result<(), String>> {
         }
         let next = said["next"].as_str().unwrap_or_default();
         let wrong = next.starts_with("error")
-            || said["op"] == "step" && (next == "wait" || next == "fail")
+            || said["op"] == "step" && (next.starts_with("wait ") || next.starts_with("fail "))
             || said["level"] == "error"
             || said["message"] == "run committed" && said["tables"] != tables;
         if wrong {
@@ -135,6 +137,19 @@ struct Deployment {
 }
 
 impl Deployment {
+    fn new(project: &Project, api: &Api) -> Self {
+        let secrets = [("API_URL", api.url.clone())];
+        let mut dev = Dev::start(project, "aws", &["--ticks", "0"], &borrowed(&secrets));
+        let ready = dev.wait_for("ready", BOUND);
+        let administrator = Administrator::new(ready["url"].as_str().unwrap());
+        Self { dev, ready, administrator, begun: [0; KINDS.len()] }
+    }
+
+    /// The name of a role of the template.
+    fn role(&self, of: &str) -> String {
+        self.ready["roles"][of].as_str().unwrap_or_else(|| panic!("no {of}: {}", self.ready)).to_owned()
+    }
+
     /// One run of the next pipeline of a kind; what was said of it when it went wrong.
     fn run(&mut self, kind: usize, compute: &str) -> Result<(), String> {
         let pipeline = format!("{}{}", KINDS[kind].0, self.begun[kind]);
@@ -164,18 +179,13 @@ impl Deployment {
 #[test]
 fn aws_every_permission_of_function_and_task_is_needed() {
     let api = Api::start(api::paged(records(1), 50));
-    let project = Project::new(&manifest());
-    let secrets = [("API_URL", api.url.clone())];
-    let mut dev = Dev::start(&project, "aws", &["--ticks", "0"], &borrowed(&secrets));
-    let ready = dev.wait_for("ready", BOUND);
-    let url = ready["url"].as_str().unwrap();
+    let project = Project::new(&format!("{}\n[deploy.aws]\nfargate = [\"api0\", \"files0\"]\n", pipelines()));
+    let mut deployment = Deployment::new(&project, &api);
+    let url = deployment.ready["url"].as_str().unwrap();
     put(url, BUCKET, "permissions/1.csv", b"id,n\n1,a\n", &Keys::local());
-    let administrator = Administrator::new(url);
-    let mut deployment = Deployment { dev, ready, administrator, begun: [0; KINDS.len()] };
     let mut unneeded = Vec::new();
     for (role, compute) in [("FunctionRole", "lambda"), ("TaskRole", "fargate")] {
-        let name = &deployment.ready["roles"][role];
-        let role = name.as_str().unwrap_or_else(|| panic!("no {role}: {}", deployment.ready)).to_owned();
+        let role = deployment.role(role);
         // With all of it nothing breaks, or what follows would say nothing.
         for (kind, (name, _)) in KINDS.iter().enumerate() {
             deployment.run(kind, compute).unwrap_or_else(|why| panic!("{name} on {compute}: {why}"));
@@ -197,12 +207,41 @@ fn aws_every_permission_of_function_and_task_is_needed() {
             deployment.administrator.ask(&json!({ "restore": [role, policy] }));
             match outcome {
                 Ok(()) => unneeded.push(format!("{compute}: {action} on {resource}")),
-                // Nothing but the commit is a large write, and steps that are in each other's way prove nothing.
-                Err(why) => assert!(kind != 2 || why.contains(r#""op":"commit""#), "{compute} without {action}: {why}"),
+                Err(why) => {
+                    assert!(REFUSED.iter().any(|code| why.contains(code)), "{compute} without {action}: {why}");
+                    // Nothing but the commit is a large write, and steps that are in each other's way prove nothing.
+                    assert!(kind != 2 || why.contains(r#""op":"commit""#), "{compute} without {action}: {why}");
+                }
             }
         }
     }
     let [of_api, of_files, _] = deployment.begun;
     assert!(of_api > 17 && of_files == 6, "{:?}", deployment.begun);
     assert!(unneeded.is_empty(), "a run does not miss these:\n{}", unneeded.join("\n"));
+}
+
+/// What else the role of a task has where the catalog is a database of the deployment's own: each secret that it may read.
+/// That it may log in by IAM (`rds-db:connect`) is nothing that the stand-in asks for.
+#[test]
+fn aws_a_task_with_a_database_needs_each_of_its_secrets() {
+    let api = Api::start(api::paged(records(1), 50));
+    let project = Project::new(&format!("{}\n[deploy.aws]\ncatalog = \"postgres\"\n", pipelines()));
+    let mut deployment = Deployment::new(&project, &api);
+    let role = deployment.role("TaskRole");
+    let all = deployment.administrator.ask(&json!({ "list": role }));
+    let is_of_secrets = |one: &&Value| one[2] == "secretsmanager:GetSecretValue";
+    let one = all.as_array().unwrap().iter().find(is_of_secrets).unwrap_or_else(|| panic!("{all}"));
+    let secrets = one[3].as_array().unwrap();
+    assert_eq!(secrets.len(), 2, "that of the deployment, and that of the database's administrator: {one}");
+    for secret in secrets {
+        deployment.administrator.ask(&json!({ "narrow": [role, one[0], one[1], secret] }));
+        let why = deployment.run(0, "fargate").expect_err(&format!("a run without {secret}"));
+        assert!(REFUSED.iter().any(|code| why.contains(code)), "{why}");
+        deployment.administrator.ask(&json!({ "restore": [role, one[0]] }));
+    }
+    deployment.run(0, "fargate").unwrap();
+    // The administrator's is for the first login alone, which makes the user of all others.
+    let administrators = secrets.iter().find(|secret| secret.as_str().unwrap().contains("database")).unwrap();
+    deployment.administrator.ask(&json!({ "narrow": [role, one[0], one[1], administrators] }));
+    deployment.run(0, "fargate").unwrap();
 }

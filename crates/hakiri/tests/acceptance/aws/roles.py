@@ -3,6 +3,7 @@
     python roles.py URL
     {"list": ROLE}                                   the statements of its inline policies: [[policy, n, action, resource], ...]
     {"remove": [ROLE, policy, n, action]}            takes one away
+    {"narrow": [ROLE, policy, n, resource]}          takes a resource out of a statement
     {"restore": [ROLE, policy]}
     {"start": MACHINE, "input": {...}}               starts an execution
     {"look": EXECUTION}                              its status, and what failed in it so far
@@ -63,6 +64,12 @@ for line in sys.stdin:
         statement["Action"] = [one for one in many(statement["Action"]) if one != action]
         if not statement["Action"]:
             del document["Statement"][n]
+        put(role, name, document)
+    elif "narrow" in asked:
+        role, name, n, resource = asked["narrow"]
+        document = copy.deepcopy(whole[role, name])
+        statement = document["Statement"][n]
+        statement["Resource"] = [one for one in many(statement["Resource"]) if one != resource]
         put(role, name, document)
     elif "restore" in asked:
         role, name = asked["restore"]
