@@ -17,7 +17,7 @@ use crate::support::bucket::{Keys, objects_of, put};
 use crate::support::dev::{Dev, kill};
 use crate::support::pg::Db;
 use crate::support::sources::{
-    BUCKET, FIRST, SCRIPTS, Sources, assert_same, file, here, minute, named, reference, scripted, traces,
+    BUCKET, FIRST, SCRIPTS, Sources, assert_same, file, here, minute, named, records, reference, scripted, traces,
 };
 use crate::support::{Project, sha256};
 
@@ -128,6 +128,32 @@ fn aws_twenty_ticks_of_tasks_on_postgres_have_the_bytes_of_a_laptop() {
         assert!(started(&lines, &format!("task:{pipeline}")) >= 20);
     }
     assert_eq!(started(&lines, "function"), 0);
+}
+
+#[test]
+fn aws_what_is_there_already_is_used_and_has_the_bytes_of_a_laptop() {
+    const GIVEN: &str = "[deploy.aws]\nbucket = \"acme-lake\"\nvpc_id = \"vpc-0123456789abcdef0\"\n\
+        subnet_ids = [\"subnet-0123456789abcdef0\", \"subnet-0123456789abcdef1\"]\n\
+        security_group_ids = [\"sg-0123456789abcdef0\"]\ntags = { team = \"data\" }\n\
+        database_secret_arn = \"arn:aws:secretsmanager:us-east-1:123456789012:secret:prod/hakiri-AbCdEf\"";
+    let apis = [api::Api::start(api::paged(records(3), 2))];
+    let (cloud, secrets) = six(&apis, GIVEN);
+    let borrowed: Vec<(&str, &str)> = secrets.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    let lines = Dev::start(&cloud, "aws", &["--ticks", "2", "--from", FIRST], &borrowed).finish(BOUND);
+    all_went_well(&lines, 2);
+    assert_eq!((started(&lines, "task:p0"), started(&lines, "function")), (2, 0));
+    let mut dev = Dev::start(&cloud, "aws", &["--ticks", "0"], &borrowed);
+    let url = dev.wait_for("ready", BOUND)["url"].as_str().unwrap().to_owned();
+    let there = objects_of(&url, "acme-lake", "", &Keys::local());
+    let (laptop, _) = six(&apis, GIVEN);
+    for tick in 0..2 {
+        let mut command = laptop.command(&["run", "--tick", &minute(tick, 0)]);
+        assert!(command.envs(secrets.clone()).output().unwrap().status.success());
+    }
+    let there = there.into_iter().map(|(path, bytes)| (path.replacen("test/", "", 1), sha256(&bytes))).collect();
+    let here = here(&laptop);
+    assert!(here.keys().filter(|f| f.ends_with(".parquet")).count() >= 2, "{here:#?}");
+    assert_same(&here, &named(&there, &here));
 }
 
 /// What was committed stays so: a catalog that forgot would commit the same bytes again, and nobody would see it by them.

@@ -24,12 +24,15 @@ const MEANT: [(&str, &str); 11] = [
     ("CKV_AWS_18", "access logs need another bucket and cost by the request: whoever wants them has CloudTrail"),
     (
         "CKV_AWS_21",
-        "files of the store are created once and never changed (S2), so that versions keep nothing but garbage",
+        "data files are created once and never changed (S2), and what is rewritten is derived from the catalog",
     ),
     ("CKV_AWS_51", "the image is deployed by its digest; `latest` only finds the digest of what was pushed"),
     ("CKV_AWS_65", "container insights cost by the metric: a task says in its log what it did"),
     ("CKV_AWS_115", "`concurrency` bounds each pipeline; reserved concurrency would take from what the account has"),
-    ("CKV_AWS_116", "the machine waits for each answer: an event that fails is its own to repeat, and to tell of"),
+    (
+        "CKV_AWS_116",
+        "the machine waits for each answer and repeats it; an alarm whose webhook stays down is in CloudWatch",
+    ),
     ("CKV_AWS_117", "a function in a network needs a NAT for everything; what is in one runs on Fargate"),
     ("CKV_AWS_118", "enhanced monitoring costs and asks for a role, for a database of a few megabytes"),
     (
