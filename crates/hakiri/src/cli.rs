@@ -142,7 +142,7 @@ pub enum Command {
     Gc(GcArgs),
     /// Generate what runs this project on a server or in a cloud, and apply it
     #[command(
-        after_help = "Examples:\n  hakiri deploy systemd            a hardened unit, for one server or several\n  hakiri deploy compose --plan     what would be written, as a diff\n  hakiri deploy systemd --env staging\n  hakiri deploy cloudflare --apply  Worker, Workflow, containers and bucket, by wrangler\n  hakiri deploy aws --apply        functions or tasks, machine, catalog and bucket, by the aws command line\n\nTargets: systemd, compose, cloudflare, aws. Any other cloud runs the first two on its machines; `hakiri deploy gcp` says how."
+        after_help = "Examples:\n  hakiri deploy systemd            a hardened unit, for one server or several\n  hakiri deploy compose --plan     what would be written, as a diff\n  hakiri deploy systemd --env staging\n  hakiri deploy cloudflare --apply  Worker, Workflow, containers and bucket, by wrangler\n  hakiri deploy aws --apply         functions or tasks, machine and bucket, by the aws program\n\nTargets: systemd, compose, cloudflare, aws. Any other cloud runs the first two on its machines;\n`hakiri deploy gcp` says how."
     )]
     Deploy(DeployArgs),
     /// Run a deployment's generated project on this machine, without an account
