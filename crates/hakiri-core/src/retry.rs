@@ -73,15 +73,17 @@ pub fn stop_at(now: Instant, deadline: Instant) -> Instant {
 }
 
 /// The record of a step after the end of its worker's time cut an attempt short, and the error if that is its end. Not an
-/// attempt: nothing failed. But one that did not get on starts where it started, and must not do so for ever.
-pub fn after_cut(mut record: StepRecord, got_on: bool) -> (StepRecord, Option<Error>) {
+/// attempt: nothing failed. But one that did not get on starts where it started, and must not do so for ever; and none goes
+/// on after the run's `deadline`.
+pub fn after_cut(mut record: StepRecord, got_on: bool, now: Instant, deadline: Instant) -> (StepRecord, Option<Error>) {
     record.cuts = if got_on { 0 } else { record.cuts + 1 };
-    let error = (record.cuts >= MAX_CUTS).then(|| {
-        Error::new(
-            Code::StepCut,
-            format!("the step was cut short {} times by the end of its worker's time", record.cuts),
-        )
-    });
+    let cuts = record.cuts;
+    let error = if cuts >= MAX_CUTS {
+        let what = format!("the step was cut short {cuts} times by the end of its worker's time");
+        Some(Error::new(Code::StepCut, what))
+    } else {
+        (now > deadline).then(|| Error::new(Code::RunDeadline, "the run's deadline passed while the step was read"))
+    };
     record.status = match &error {
         Some(error) => {
             record.last_error = Some(error.to_failure());
@@ -149,6 +151,8 @@ mod tests {
 
     #[test]
     fn a_step_that_is_cut_short_a_third_time_fails_and_no_attempt_is_counted() {
+        let (now, deadline) = (Instant::from_millis(10), Instant::from_millis(10));
+        let after_cut = |record: StepRecord, got_on: bool| after_cut(record, got_on, now, deadline);
         let (first, error) = after_cut(StepRecord::new(0), false);
         assert!(error.is_none() && first.status == StepStatus::Pending { not_before: None });
         let (second, error) = after_cut(first, false);
@@ -158,6 +162,8 @@ mod tests {
         assert!(error.is_some_and(|e| e.hint().contains("chunk_rows") && e.hint().contains("fargate")));
         assert!(matches!(third.status, StepStatus::Failed { failure } if failure.code == "HK0912"));
         assert_eq!((third.attempts, third.deaths, third.cuts), (0, 0, 3));
+        let late = super::after_cut(StepRecord::new(0), true, now.plus_millis(1), deadline);
+        assert!(late.1.is_some_and(|e| e.code() == Code::RunDeadline) && late.0.status.is_final());
     }
 
     #[test]

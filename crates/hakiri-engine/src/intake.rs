@@ -17,7 +17,7 @@ use hakiri_core::spec::OnBadRow;
 use hakiri_core::step::StepResult;
 use hakiri_core::{Error, Result};
 
-use self::saved::{Log, is_lost};
+use self::saved::{Log, is_lost, may_go_on};
 pub(crate) use self::saved::{Saved, cut_short};
 use self::settle::{Settled, settle};
 use crate::Engine;
@@ -114,6 +114,10 @@ pub(crate) async fn read_step(
         intakes = empty();
         log = Log::new(&plan.run, step.index, saved, memory / 16);
         received = receive(engine, plan, step, &ctx, &mut intakes, &mut log).await;
+    }
+    if received.as_ref().is_err_and(may_go_on) {
+        // Best effort: what cannot be saved is read again.
+        let _ = log.save(&engine.store).await;
     }
     drop(log);
     // Errors may quote a source; secrets never leave (P8).

@@ -122,6 +122,21 @@ pub async fn an_expired_claim_is_taken_over_and_counted(setup: &dyn Setup) {
     assert_eq!((died, record.attempts, record.deaths), (true, 2, 2));
 }
 
+pub async fn cuts_begin_anew_when_an_attempt_says_so_and_not_by_a_heartbeat(setup: &dyn Setup) {
+    let bench = setup.bench().await;
+    let (_, lease) = start(&*bench.catalog, 1, 1).await;
+    let attempt = async |cuts: u32| {
+        let (record, _) = yours(claim(&*bench.catalog, 1, lease.epoch, 0, "a").await.unwrap());
+        let before = record.cuts;
+        let beat = StepRecord { cuts: 0, ..record.clone() };
+        bench.catalog.report_step(&says(1, lease.epoch, "a", beat)).await.unwrap();
+        assert_eq!(step_record(&*bench.catalog, 1, 0).await.cuts, before);
+        let ended = StepRecord { status: StepStatus::Pending { not_before: None }, cuts, ..record };
+        bench.catalog.report_step(&says(1, lease.epoch, "a", ended)).await.unwrap().cuts
+    };
+    assert_eq!([attempt(1).await, attempt(2).await, attempt(0).await, attempt(1).await], [1, 2, 0, 1]);
+}
+
 pub async fn a_late_worker_cannot_report_over_the_next_one(setup: &dyn Setup) {
     let bench = setup.bench().await;
     let (_, lease) = start(&*bench.catalog, 1, 1).await;

@@ -237,6 +237,7 @@ macro_rules! __catalog_cases {
                 racing_claims_have_one_winner
                 a_worker_gets_its_own_claim_again
                 an_expired_claim_is_taken_over_and_counted
+                cuts_begin_anew_when_an_attempt_says_so_and_not_by_a_heartbeat
                 a_late_worker_cannot_report_over_the_next_one
                 an_expired_claim_can_still_report
                 back_off_is_kept

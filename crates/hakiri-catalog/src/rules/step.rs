@@ -59,7 +59,7 @@ pub(crate) fn claim(
 ///
 /// The claim must still be its own; expired is not lost. A final result stays what it is, whoever reports what. A
 /// heartbeat extends the claim by the time it was claimed for, from now on: the worker's own idea of `until` is not
-/// used, since its clock may be off. Counters never go back.
+/// used, since its clock may be off. Counters never go back, but for the cuts of a step that got on, at the end of an attempt.
 pub(crate) fn report(view: &View, report: &StepReport) -> CatalogResult<Decision<StepRecord>> {
     let StepReport { pipeline, run, epoch, worker, record } = report;
     let key = Key::step(pipeline, run, record.step);
@@ -78,7 +78,9 @@ pub(crate) fn report(view: &View, report: &StepReport) -> CatalogResult<Decision
     let mut record = record.clone();
     record.attempts = record.attempts.max(stored.attempts);
     record.deaths = record.deaths.max(stored.deaths);
-    record.cuts = record.cuts.max(stored.cuts);
+    if matches!(record.status, StepStatus::Claimed { .. }) {
+        record.cuts = record.cuts.max(stored.cuts);
+    }
     match &mut record.status {
         StepStatus::Claimed { worker: claimed_by, until } => {
             if claimed_by != worker {

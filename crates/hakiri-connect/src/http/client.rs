@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use hakiri_core::codes::Code;
 use hakiri_core::error::{Error, Kind, Result};
-use hakiri_core::secret::Secrets;
+use hakiri_core::secret::{Secret, Secrets};
 use hakiri_core::source::SourceContext;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode};
@@ -129,11 +129,8 @@ impl Client {
                     continue;
                 }
                 Ok(answer) => {
-                    let token = self.token.lock().await.as_ref().map(|t| t.access.clone());
-                    let quote = |text: &str| {
-                        let text = ctx.secrets.redact(text);
-                        token.iter().fold(text, |text, token| text.replace(token.as_str(), "[secret]"))
-                    };
+                    let fetched = self.fetched().await;
+                    let quote = |text: &str| fetched.redact(&ctx.secrets.redact(text));
                     answer::failure(answer.status, &answer.headers, &answer.body, ctx.clock.now(), &quote)
                 }
                 Err(error) => error,
@@ -279,6 +276,18 @@ impl Client {
         let mine =
             self.next_slot.fetch_update(Ordering::SeqCst, Ordering::SeqCst, turn).map_or(now, |next| next.max(now));
         pause(ctx, Duration::from_millis(mine.saturating_sub(now).unsigned_abs())).await
+    }
+
+    /// A text without any secret, those that were fetched included.
+    pub async fn redact(&self, text: &str, ctx: &SourceContext) -> String {
+        self.fetched().await.redact(&ctx.secrets.redact(text))
+    }
+
+    /// The OAuth tokens there are.
+    async fn fetched(&self) -> Secrets {
+        let kept = self.token.lock().await;
+        let tokens = kept.iter().flat_map(|token| [Some(&token.access), token.refresh.as_ref()]).flatten();
+        Secrets::new(tokens.enumerate().map(|(n, token)| (format!("TOKEN_{n}"), Secret::new(token.clone()))))
     }
 
     /// The OAuth token, fetched if there is none or it is about to expire. Steps that run at once wait for one fetch.

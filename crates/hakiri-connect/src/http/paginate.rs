@@ -46,13 +46,34 @@ pub struct Position {
     /// Page number, or offset.
     number: i64,
     /// Token for the next page.
-    token: Option<(String, Value)>,
+    token: Option<Token>,
     /// URL of the next page.
     pub url: Option<String>,
     /// What the server's largest page turned out to be, when it is not what was asked for.
     cap: Option<usize>,
     /// The pages before it.
     pages: u64,
+}
+
+impl Position {
+    /// What the API gave.
+    pub fn given(&self) -> Vec<&str> {
+        self.url.as_deref().into_iter().chain(self.token.as_ref().map(|token| token.text.as_str())).collect()
+    }
+}
+
+/// A token, as it stands in the answer: a number that were read and written again might be another one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Token {
+    text: String,
+    is_number: bool,
+}
+
+impl Token {
+    fn value(&self) -> Value {
+        let number = || serde_json::from_str(&self.text).unwrap_or(Value::Null);
+        if self.is_number { number() } else { self.text.clone().into() }
+    }
 }
 
 /// One sequence of pages.
@@ -109,13 +130,13 @@ impl Pager {
                 put(&o.limit_param, "size", o.limit.to_string(), o.limit.into());
             }
             Paginate::Cursor(c) => {
-                if let Some((text, value)) = &self.at.token {
-                    put(&c.param, "cursor", text.clone(), value.clone());
+                if let Some(token) = &self.at.token {
+                    put(&c.param, "cursor", token.text.clone(), token.value());
                 }
             }
             Paginate::LastRecord(l) => {
-                if let Some((text, value)) = &self.at.token {
-                    put(&l.param, "cursor", text.clone(), value.clone());
+                if let Some(token) = &self.at.token {
+                    put(&l.param, "cursor", token.text.clone(), token.value());
                 }
             }
         }
@@ -177,7 +198,7 @@ impl Pager {
                     Ok(raw) => token(raw, &n.path)?,
                     Err(_) => None,
                 };
-                self.go(next.map(|(text, _)| text))
+                self.go(next.map(|token| token.text))
             }
             Paginate::LinkHeader(_) => self.go(facts.link.clone()),
             Paginate::LastRecord(l) => {
@@ -210,8 +231,8 @@ impl Pager {
         }
     }
 
-    fn follow(&mut self, next: (String, Value)) -> Result<bool> {
-        if !self.is_new("t", &next.0) {
+    fn follow(&mut self, next: Token) -> Result<bool> {
+        if !self.is_new("t", &next.text) {
             return Err(Error::new(
                 Code::HttpRepeated,
                 format!("the cursor after page {} was given before", self.at.pages),
@@ -244,12 +265,12 @@ impl Pager {
 }
 
 /// A token: text or number. Null, false and empty text mean that there is none.
-fn token(raw: &RawValue, path: &str) -> Result<Option<(String, Value)>> {
+fn token(raw: &RawValue, path: &str) -> Result<Option<Token>> {
     match extract::kind(raw) {
         "a text" | "a number" => {
             let text = extract::scalar(raw).unwrap_or_default();
-            let value = serde_json::from_str(raw.get()).unwrap_or(Value::Null);
-            Ok((!text.is_empty()).then_some((text, value)))
+            let is_number = extract::kind(raw) == "a number";
+            Ok((!text.is_empty()).then_some(Token { text, is_number }))
         }
         "null" => Ok(None),
         "a boolean" if raw.get() == "false" => Ok(None),

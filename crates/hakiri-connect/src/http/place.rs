@@ -1,7 +1,7 @@
 //! Where in its order of requests a read is, so that a later attempt goes on from there (E4). Pure.
 //!
 //! Either the next page of the tree's root, or a page of it with how many of its records are read with all that is below
-//! them. That page is asked for again; if its bytes are others it is not known what to skip, and the step starts again.
+//! them. That page is asked for again; if its records are others it is not known what to skip, and the step starts again.
 
 use hakiri_core::hash::Hash;
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ pub struct Place {
 /// A page that is read in part.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Within {
-    /// The SHA-256 of its body.
+    /// The SHA-256 of its records, each preceded by its length.
     pub digest: Hash,
     /// How many of its records are read with everything below them.
     pub records: usize,
@@ -53,7 +53,7 @@ pub struct Within {
 pub struct Page {
     /// Where it was asked for.
     pub at: Position,
-    /// The SHA-256 of its body.
+    /// The SHA-256 of its records, each preceded by its length.
     pub digest: Hash,
     /// Of how many of its records the reading was begun.
     pub begun: usize,

@@ -166,7 +166,7 @@ impl<'a> Reader<'a> {
                 return Ok(false);
             };
             if self.stack.is_empty()
-                && let Some(checkpoint) = self.checkpoint(&mut frame)?
+                && let Some(checkpoint) = self.checkpoint(&mut frame).await?
             {
                 self.stack.push(frame);
                 self.queue.push_back(Message::Checkpoint(checkpoint));
@@ -195,7 +195,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Where the root is, if that is another place than the one told last.
-    fn checkpoint(&mut self, root: &mut Frame) -> Result<Option<Checkpoint>> {
+    async fn checkpoint(&mut self, root: &mut Frame) -> Result<Option<Checkpoint>> {
         if self.again.is_some() {
             return Ok(None);
         }
@@ -219,11 +219,15 @@ impl<'a> Reader<'a> {
         // Of a page that is asked for again nothing has been seen.
         let seen = if place.within.is_none() { root.pager.take_fresh() } else { Vec::new() };
         self.told = place;
+        for text in self.told.page.given().into_iter().chain(seen.iter().map(String::as_str)) {
+            if self.client.redact(text, self.ctx).await != text {
+                tracing::debug!(label = %self.site.label(root.node), "a page's address holds a secret: it is read in one go");
+                self.tells = false;
+                return Ok(None);
+            }
+        }
         let internal = |e| Error::new(Code::Internal, format!("a place cannot be written: {e}"));
-        let checkpoint = Checkpoint { place: serde_json::to_value(&self.told).map_err(internal)?, seen };
-        let text = serde_json::to_string(&checkpoint).map_err(internal)?;
-        self.tells = self.ctx.secrets.redact(&text) == text;
-        Ok(self.tells.then_some(checkpoint))
+        Ok(Some(Checkpoint { place: serde_json::to_value(&self.told).map_err(internal)?, seen }))
     }
 
     /// Asks for one page and takes it in.
@@ -251,7 +255,7 @@ impl<'a> Reader<'a> {
             ..Progress::default()
         }));
         let answer = answer?;
-        if self.again.is_some() && answer.status != 200 {
+        if self.again.is_some() && (answer.status == 204 || node.resource.skip_status.contains(&answer.status)) {
             return Err(changed("is no longer there"));
         }
         if node.resource.skip_status.contains(&answer.status) {
@@ -271,9 +275,11 @@ impl<'a> Reader<'a> {
 
     /// Takes a page in of which an earlier attempt has read some: its own rows, and of the first records what is below.
     fn take_again(&mut self, frame: &mut Frame, answer: &Answer, place: &Place) -> Result<()> {
-        let known = place.within.as_ref().filter(|within| within.digest == Hash::of(&answer.body));
+        // Whatever is wrong with it now is found again by the read from the start.
+        self.take(frame, answer).map_err(|_| changed("has changed"))?;
+        let now = self.page.as_ref().map(|page| &page.digest);
+        let known = place.within.as_ref().filter(|within| Some(&within.digest) == now);
         let Some(within) = known else { return Err(changed("has changed")) };
-        self.take(frame, answer)?;
         self.queue.retain(|message| matches!(message, Message::Progress(_)));
         self.counts = place.counts.clone();
         frame.waiting.drain(..within.records.min(frame.waiting.len()));
@@ -300,14 +306,15 @@ impl<'a> Reader<'a> {
         self.records(frame, &records)?;
         let link = answer.headers.get_all("link").iter().filter_map(|v| v.to_str().ok()).find_map(link_next);
         let facts = Facts { count: records.len(), body: root, last: records.last().copied(), link };
-        let digest = Hash::of(&answer.body);
         let mut at = frame.pager.position().clone();
         if at.url.is_some() {
             // As it was given it may be relative to the page before.
             at.url = frame.url.clone().map(Into::into);
         }
-        frame.done = !frame.pager.advance(&node.resource.paginate, &facts, &digest)?;
+        frame.done = !frame.pager.advance(&node.resource.paginate, &facts, &Hash::of(&answer.body))?;
         if self.stack.is_empty() {
+            // Of the records alone: what is around them may be of the moment.
+            let digest = Hash::of_parts(&records.iter().map(|record| record.get().as_bytes()).collect::<Vec<_>>());
             self.page = Some(Page { at, digest, begun: 0 });
         }
         Ok(())

@@ -97,7 +97,7 @@ fn owner(path: &str) -> Owner {
         {
             Owner::Us
         }
-        [STEPS, run, name] => of_run(run, is_numbered(name, "step-", 1, ".json")),
+        [STEPS, run, name] => of_run(run, is_numbered(name, "step-", 1, ".json") || is_read(name)),
         [TEMP, name] if name.starts_with("put-") && name.ends_with(".tmp") => Owner::Us,
         _ => Owner::Nobody,
     }
@@ -119,6 +119,14 @@ fn is_numbered(name: &str, start: &str, numbers: usize, end: &str) -> bool {
     fields.by_ref().take(numbers).filter(|n| n.len() >= 5 && n.bytes().all(|b| b.is_ascii_digit())).count() == numbers
         && fields.next().is_some_and(is_hash)
         && fields.next().is_none()
+}
+
+/// `step-<number>-read-<number>-<hash>.zst`.
+fn is_read(name: &str) -> bool {
+    let of_step = name.strip_prefix("step-").and_then(|rest| rest.split_once("-read-"));
+    of_step.is_some_and(|(step, rest)| {
+        step.len() >= 5 && step.bytes().all(|b| b.is_ascii_digit()) && is_numbered(rest, "", 1, ".zst")
+    })
 }
 
 fn is_snapshot(name: &str) -> bool {
@@ -156,6 +164,7 @@ mod tests {
             layout::manifest(&snapshot, &hash),
             layout::cursor(&table, &run, &hash),
             layout::step_result(&run, 3, &hash),
+            layout::step_read(&run, 3, 12, &hash),
         ]
     }
 
@@ -183,7 +192,7 @@ mod tests {
     fn unfinished_runs_are_exempt() {
         let live = Live { unfinished: [RUN.parse().unwrap()].into(), ..Live::default() };
         let ours: Vec<String> = layout_paths(RUN).into_iter().filter(|p| p.contains(RUN)).collect();
-        assert_eq!(ours.len(), 4);
+        assert_eq!(ours.len(), 5);
         assert_eq!(gone(&ours, &live, 9_000, 0), Vec::<String>::new());
         let others: Vec<String> = layout_paths(OTHER).into_iter().filter(|p| p.contains(OTHER)).collect();
         assert_eq!(gone(&others, &live, 9_000, 0), others);
@@ -211,6 +220,8 @@ mod tests {
             format!("copy/tables/crm_a/runs/{RUN}/part-00000-00000-{short}.parquet"),
             format!("part-00000-00000-{short}.parquet"),
             format!("steps/{RUN}/other.json"),
+            format!("steps/{RUN}/step-00003-read-{short}.zst"),
+            format!("steps/{RUN}/step-3-read-00000-{short}.zst"),
             "steps/readme".to_owned(),
             ".tmp/lock".to_owned(),
             ".tmp/other.tmp".to_owned(),

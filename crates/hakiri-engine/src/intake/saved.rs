@@ -24,6 +24,7 @@ use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
 use hakiri_core::codes::Code;
 use hakiri_core::cursor::Cursor;
+use hakiri_core::error::Kind;
 use hakiri_core::id::RunId;
 use hakiri_core::manifest::FileRef;
 use hakiri_core::secret::Secrets;
@@ -45,6 +46,8 @@ pub(crate) struct Saved {
     files: Mutex<Vec<FileRef>>,
     /// Whether this attempt added to them.
     grown: AtomicBool,
+    /// Whether it had to start again.
+    restarted: AtomicBool,
     /// Whether this attempt saves anything.
     keeps: bool,
     stop: AtomicBool,
@@ -62,7 +65,13 @@ impl Saved {
     pub(crate) fn of(progress: Option<&Value>, keeps: bool) -> Self {
         let known = progress.and_then(|value| Progress::deserialize(value).ok()).filter(|p| p.format == FORMAT);
         let files = known.map_or_else(Vec::new, |progress| progress.files);
-        Self { files: Mutex::new(files), grown: AtomicBool::new(false), keeps, stop: AtomicBool::new(false) }
+        Self {
+            files: Mutex::new(files),
+            grown: AtomicBool::default(),
+            restarted: AtomicBool::default(),
+            keeps,
+            stop: AtomicBool::default(),
+        }
     }
 
     /// For the step's record.
@@ -87,14 +96,16 @@ impl Saved {
         !self.list().is_empty()
     }
 
-    /// Whether this attempt added to it.
+    /// Whether this attempt got further than the ones before: one that started again may have come less far, and a source
+    /// that changes all the time would be started again for ever.
     pub(crate) fn has_grown(&self) -> bool {
-        self.grown.load(Ordering::SeqCst)
+        self.grown.load(Ordering::SeqCst) && !self.restarted.load(Ordering::SeqCst)
     }
 
-    /// Starts again. The files stay for `gc`.
+    /// Starts again. The files stay until the run is committed, or for `gc`.
     pub(super) fn forget(&self) {
         self.list().clear();
+        self.restarted.store(true, Ordering::SeqCst);
     }
 
     /// Asks the attempt to save what it has, and to end.
@@ -122,6 +133,11 @@ impl Saved {
 /// That an attempt ends because its worker's time does.
 pub(crate) fn cut_short() -> Error {
     Error::new(Code::StepCut, "stopped before the end of the worker's time")
+}
+
+/// Whether an attempt that ended so is followed by another one, which may go on with what this one has read.
+pub(super) fn may_go_on(e: &Error) -> bool {
+    matches!(e.kind(), Kind::Transient | Kind::RateLimited { .. } | Kind::AuthExpired)
 }
 
 /// Whether an error says that what is saved is of no use.

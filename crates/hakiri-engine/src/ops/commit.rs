@@ -11,7 +11,7 @@ use hakiri_core::codes::Code;
 use hakiri_core::cursor::Cursor;
 use hakiri_core::error::Failure;
 use hakiri_core::hash::Hash;
-use hakiri_core::id::TableName;
+use hakiri_core::id::{RunId, TableName};
 use hakiri_core::manifest::{CursorRange, FORMAT, FileRef, Part, Subject, TableManifest};
 use hakiri_core::ops::{AfterCommit, CommitRequest};
 use hakiri_core::plan::{Plan, PlannedStep, PlannedTable};
@@ -79,6 +79,7 @@ impl Engine {
         {
             let full = load_plan(&*self.catalog, &request.pipeline, &request.run).await.is_ok_and(|plan| plan.full);
             self.publish_despite(&self.head(&request.pipeline).await?, &|_, table| full || table.anew).await?;
+            self.forget_steps(&request.run).await?;
             return Ok(AfterCommit::Begin { report: record.report });
         }
         let plan = load_plan(&*self.catalog, &request.pipeline, &request.run).await?;
@@ -140,15 +141,15 @@ impl Engine {
         let planned: Vec<&TableName> = distinct_tables(&plan).into_iter().map(|t| &t.table).collect();
         let lost = |name: &TableName, table: &TableHead| plan.full || table.anew || !planned.contains(&name);
         self.publish_despite(&committed.head, &lost).await?;
-        self.forget_steps(&plan).await?;
+        self.forget_steps(&plan.run).await?;
         let record =
             committed.run.ok_or_else(|| Error::new(Code::Internal, "the catalog committed a run without a record"))?;
         Ok(AfterCommit::Begin { report: record.report })
     }
 
     /// The results of steps are dead once their run is committed. What a crash leaves here is `gc`'s.
-    async fn forget_steps(&self, plan: &Plan) -> Result<()> {
-        for file in self.store.list(&format!("{}/{}", layout::STEPS, plan.run)).await? {
+    async fn forget_steps(&self, run: &RunId) -> Result<()> {
+        for file in self.store.list(&format!("{}/{run}", layout::STEPS)).await? {
             self.store.delete(&file.path).await?;
         }
         Ok(())

@@ -127,9 +127,7 @@ impl Engine {
             Err(e) if e.code() == Code::CatalogFenced => Err(e),
             Err(e) if e.code() == Code::StepCut => self.cut(plan, step, epoch, record, got_on, &e).await,
             Err(e) => {
-                let started =
-                    load_run(&*self.catalog, &plan.pipeline, &plan.run).await?.map_or(plan.tick, |r| r.report.started);
-                let deadline = started.plus_millis(self.settings.deadline_ms);
+                let deadline = self.deadline(plan).await?;
                 let (record, wait) = after_failure(record, &e, self.clock.now(), deadline);
                 let stored = self.report(plan, epoch, record).await?;
                 if e.kind() == Kind::Interrupted {
@@ -161,7 +159,7 @@ impl Engine {
         got_on: bool,
         stopped: &Error,
     ) -> Result<AfterStep> {
-        let (record, error) = after_cut(record, got_on);
+        let (record, error) = after_cut(record, got_on, self.clock.now(), self.deadline(plan).await?);
         let stored = self.report(plan, epoch, record).await?;
         if let Some(error) = error {
             self.events.step_failed(&plan.pipeline, &step.name, &error, None);
@@ -171,6 +169,12 @@ impl Engine {
             self.catalog.renew(&plan.pipeline, &plan.run, epoch, self.settings.lease_ttl_ms).await?;
         }
         Ok(answer(stored))
+    }
+
+    /// When a run has to be done.
+    async fn deadline(&self, plan: &Plan) -> Result<Instant> {
+        let run = load_run(&*self.catalog, &plan.pipeline, &plan.run).await?;
+        Ok(run.map_or(plan.tick, |r| r.report.started).plus_millis(self.settings.deadline_ms))
     }
 
     async fn report(&self, plan: &Plan, epoch: u64, record: StepRecord) -> Result<StepRecord> {

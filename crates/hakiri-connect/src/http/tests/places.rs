@@ -33,6 +33,17 @@ enum Said {
     Mark(Checkpoint),
 }
 
+/// Without the digests of bodies, which may be of the moment.
+fn lasting(said: &[Said]) -> Vec<Said> {
+    let mut said = said.to_vec();
+    for one in &mut said {
+        if let Said::Mark(mark) = one {
+            mark.seen.retain(|seen| !seen.starts_with('b'));
+        }
+    }
+    said
+}
+
 /// Reads everything, and from each checkpoint on once more; how many checkpoints there are.
 async fn goes_on_from_each(server: &Server, config: Value, tables: &[&str]) -> usize {
     let source = connector(config).unwrap();
@@ -50,7 +61,7 @@ async fn goes_on_from_each(server: &Server, config: Value, tables: &[&str]) -> u
         let mark: Checkpoint = serde_json::from_str(&serde_json::to_string(mark).unwrap()).unwrap();
         let before = server.asked().len();
         let rest = said(&source, &step, Some(&mark)).await.unwrap();
-        assert_eq!(rest, whole[at + 1..], "from {mark:?}");
+        assert_eq!(lasting(&rest), lasting(&whole[at + 1..]), "from {mark:?}");
         assert!(server.asked().len() - before <= asked, "all of it was asked for again");
         count += 1;
     }
@@ -153,6 +164,21 @@ async fn a_page_that_changed_is_not_gone_on_with() {
 }
 
 #[tokio::test]
+async fn what_is_around_the_records_and_a_status_of_success_may_be_of_the_moment() {
+    let server = serve(|asked, n| {
+        let mut reply = orders(asked, n);
+        if asked.path == "/orders" {
+            let mut body: Value = serde_json::from_slice(&reply.body).unwrap();
+            body["request"] = json!(n);
+            (reply.body, reply.status) = (body.to_string().into_bytes(), 206);
+        }
+        reply
+    })
+    .await;
+    assert_eq!(goes_on_from_each(&server, tree(&server), &["orders", "lines"]).await, 5);
+}
+
+#[tokio::test]
 async fn limits_and_repetitions_are_those_of_the_whole_read() {
     // The third page is the first once more, and so on for ever.
     let round = |asked: &Asked, _: usize| {
@@ -206,9 +232,31 @@ async fn no_place_is_told_that_holds_a_secret() {
         ok(&body)
     })
     .await;
-    let config = one(&server, json!({ "records": "items", "paginate": { "next_url": { "path": "url" } } }));
-    let source = connector(config).unwrap();
-    let step = plan(&source, &[request("r", Window::Everything, None)]).await.unwrap().remove(0);
-    let whole = said(&source, &step, None).await.unwrap();
-    assert!(whole.iter().all(|said| matches!(said, Said::Text(_))) && whole.len() == 7, "{whole:?}");
+    let next_url = json!({ "records": "items", "paginate": { "next_url": { "path": "url" } } });
+    let marks = async |config: Value| {
+        let source = connector(config).unwrap();
+        let step = plan(&source, &[request("r", Window::Everything, None)]).await.unwrap().remove(0);
+        let whole = said(&source, &step, None).await.unwrap();
+        assert_eq!(whole.iter().filter(|said| matches!(said, Said::Text(_))).count(), 7);
+        whole.len() - 7
+    };
+    assert_eq!(marks(one(&server, next_url.clone())).await, 0);
+    // A token that was fetched is one as well.
+    let server = serve(|asked, count| {
+        if asked.path == "/token" {
+            return ok(&json!({ "access_token": "fetched-token/7", "expires_in": 3600 }));
+        }
+        let text = String::from_utf8(paged(asked, count).body).unwrap();
+        reply(200, text.replace("?after=", "?t=fetched-token%2F7&after=").as_bytes())
+    })
+    .await;
+    let mut config = one(&server, next_url);
+    config["auth"] = json!({ "oauth2": {
+        "token_url": format!("{}/token", server.url()), "client_id": "me", "client_secret": "${TOKEN}",
+    }});
+    assert_eq!(marks(config).await, 0);
+    // And numbers of pages are none, whatever a secret is.
+    let server = serve(paged).await;
+    let config = one(&server, json!({ "records": "items", "paginate": { "page": { "param": "page", "size": 2 } } }));
+    assert_eq!(marks(config).await, 4);
 }

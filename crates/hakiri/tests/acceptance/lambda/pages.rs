@@ -153,3 +153,48 @@ fn a_function_that_dies_loses_no_more_than_what_was_not_saved_yet() {
     let rows = deployment.rows("select count(*) n, count(distinct \"order\") d, sum(length(text)) l from p_lines");
     assert_eq!(rows, json!([{ "n": 60, "d": 60, "l": 24_000_000 }]));
 }
+
+#[test]
+fn a_page_that_is_never_the_same_is_not_started_again_for_ever() {
+    let count = AtomicUsize::new(0);
+    let api = Api::start(move |asked| {
+        std::thread::sleep(Duration::from_millis(100));
+        let n = count.fetch_add(1, Ordering::SeqCst);
+        let ids = if asked.path == "/orders" && asked.query["page"] == "1" { 1..61 } else { 1..1 };
+        Response::json(&ids.map(|id| json!({ "id": id, "asked": n })).collect())
+    });
+    let deployment = deployment(&api);
+    let function = deployment.function();
+    let begun = function.begin("p", WAKE);
+    let mut answers = Vec::new();
+    while answers.last().is_none_or(|last| *last == json!({ "next": "again" })) && answers.len() < 8 {
+        answers.push(function.ask_within(&Lambda::step("p", &begun, 0), SHORT));
+    }
+    let again = json!({ "next": "again" });
+    assert_eq!(answers, [again.clone(), again.clone(), again, json!({ "next": "fail", "code": "HK0912" })]);
+}
+
+#[test]
+fn what_was_read_before_an_api_gave_up_is_not_read_again() {
+    let broken = Arc::new(AtomicUsize::new(1));
+    let breaks = broken.clone();
+    let api = Api::start(move |asked| match asked.path.as_str() {
+        "/orders/21/lines" if breaks.load(Ordering::SeqCst) == 1 => Response::text(503, "text/plain", "busy"),
+        "/orders" if asked.query["page"] == "1" => Response::json(&(1..31).map(|id| json!({ "id": id })).collect()),
+        "/orders" => Response::json(&json!([])),
+        path => Response::json(&json!([{ "id": path }])),
+    });
+    let deployment = deployment(&api);
+    let function = deployment.function();
+    let begun = function.begin("p", WAKE);
+    let answer = function.ask(&Lambda::step("p", &begun, 0));
+    assert_eq!(answer["next"], "wait", "{answer}");
+    broken.store(0, Ordering::SeqCst);
+    assert_eq!(function.step_to_its_end("p", &begun, 0), json!({ "next": "done" }));
+    for order in (1..31).filter(|order| *order != 21) {
+        let path = format!("/orders/{order}/lines");
+        assert_eq!(api.log.lock().unwrap().iter().filter(|asked| asked.path == path).count(), 1, "{path}");
+    }
+    assert_eq!(function.ask(&Lambda::of("commit", "p", &begun)), json!({ "next": "begin" }));
+    assert_eq!(deployment.rows("select count(distinct id) n from p_lines"), json!([{ "n": 30 }]));
+}
