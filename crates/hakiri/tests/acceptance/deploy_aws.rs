@@ -60,6 +60,7 @@ pub fn shapes() -> Vec<(&'static str, String)> {
             "functions with a key and tags",
             with(&format!("kms_key_arn = \"{KEY}\"\ntags = {{ team = \"data\" }}"), SHOP),
         ),
+        ("files in the bucket that is the store", with("bucket = \"acme-inbox\"", SHOP)),
     ]
 }
 
@@ -317,6 +318,29 @@ fn what_is_not_given_is_made() {
     assert_eq!(functions["Function"]["Environment"]["Variables"]["HAKIRI_STORE"], "s3://acme-lake");
     let role = all(&template, "AWS::IAM::Role")["FunctionRole"].to_string();
     assert!(role.contains("arn:${AWS::Partition}:s3:::acme-lake/test/*"), "{role}");
+}
+
+/// What a role may do alone on other things than all else that it may do, such as reading files.
+fn resources_of(project: &Project, dir: &str, role: &str, action: &str) -> Vec<String> {
+    let template = read::of(project, dir);
+    let statements = &all(&template, "AWS::IAM::Role")[role]["Policies"][0]["PolicyDocument"]["Statement"];
+    let found = statements.as_array().unwrap().iter().filter(|statement| statement["Action"] == action);
+    let resources = found.flat_map(|statement| match &statement["Resource"] {
+        Value::Array(items) => items.clone(),
+        one => vec![one.clone()],
+    });
+    resources.map(|one| one["Fn::Sub"].as_str().unwrap_or_else(|| panic!("{one}")).to_owned()).collect()
+}
+
+#[test]
+fn files_are_read_from_the_bucket_that_is_the_store_as_well() {
+    let project = Project::new(&with("bucket = \"acme-inbox\"", SHOP));
+    for (args, dir) in [(&["deploy", "aws"][..], DIR), (&["deploy", "aws", "--env", "staging"], "deploy/aws-staging")] {
+        project.hakiri(args).expect(0);
+        // Else the function could read the project's own folder alone, where no files to read are.
+        let read = resources_of(&project, dir, "FunctionRole", "s3:GetObject");
+        assert_eq!(read, ["arn:${AWS::Partition}:s3:::acme-inbox/*"], "{dir}");
+    }
 }
 
 #[test]

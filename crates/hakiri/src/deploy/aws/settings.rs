@@ -41,8 +41,8 @@ pub(in crate::deploy) struct Settings {
     /// Where in the bucket: with an environment and a bucket of one's own in a place of its own, since both environments
     /// could name the same bucket.
     pub(in crate::deploy) prefix: Option<String>,
-    /// The buckets that pipelines read files from, other than the store.
-    pub(in crate::deploy) read: Vec<String>,
+    /// The buckets that pipelines read files from. The store's may be among them: its rights end at the project's folder.
+    pub(in crate::deploy) read: BTreeSet<String>,
     /// What the pipelines that are woken and the webhook need, by name: the keys of the secret. Without any there is no
     /// secret.
     pub(in crate::deploy) passed: Vec<Needed>,
@@ -122,7 +122,6 @@ impl Settings {
         let notify = input.project.notify.is_some();
         let task = runs_on(Compute::Fargate).then(|| Size::of(memory.unwrap_or(TASK_MIB)));
         let needs_network = task.is_some() || is_own_database(spec, catalog.chosen);
-        let read: BTreeSet<&str> = scheduled.iter().flat_map(|p| buckets(p)).collect();
         Self {
             region: spec.region.clone(),
             database_secret: spec.database_secret_arn.clone(),
@@ -141,7 +140,7 @@ impl Settings {
                 },
             },
             prefix: (spec.bucket.is_some() && input.project.env.is_some()).then(|| name.clone()),
-            read: read.into_iter().filter(|b| Some(*b) != spec.bucket.as_deref()).map(str::to_owned).collect(),
+            read: scheduled.iter().flat_map(|p| buckets(p)).map(str::to_owned).collect(),
             bucket: spec.bucket.clone(),
             passed: secrets::of_pipelines(input, scheduled),
             kms_key: spec.kms_key_arn.clone(),
