@@ -325,10 +325,7 @@ fn resources_of(project: &Project, dir: &str, role: &str, action: &str) -> Vec<S
     let template = read::of(project, dir);
     let statements = &all(&template, "AWS::IAM::Role")[role]["Policies"][0]["PolicyDocument"]["Statement"];
     let found = statements.as_array().unwrap().iter().filter(|statement| statement["Action"] == action);
-    let resources = found.flat_map(|statement| match &statement["Resource"] {
-        Value::Array(items) => items.clone(),
-        one => vec![one.clone()],
-    });
+    let resources = found.filter_map(|statement| statement["Resource"].as_array()).flatten();
     resources.map(|one| one["Fn::Sub"].as_str().unwrap_or_else(|| panic!("{one}")).to_owned()).collect()
 }
 
@@ -339,8 +336,35 @@ fn files_are_read_from_the_bucket_that_is_the_store_as_well() {
         project.hakiri(args).expect(0);
         // Else the function could read the project's own folder alone, where no files to read are.
         let read = resources_of(&project, dir, "FunctionRole", "s3:GetObject");
-        assert_eq!(read, ["arn:${AWS::Partition}:s3:::acme-inbox/*"], "{dir}");
+        assert_eq!(read, ["arn:${AWS::Partition}:s3:::acme-inbox/sales/*"], "{dir}");
     }
+}
+
+#[test]
+fn of_other_buckets_no_more_is_read_than_pipelines_ask_for() {
+    let reads = |id: &str, config: &str| {
+        format!(
+            "[[pipeline]]\nid = \"{id}\"\nschedule = \"every 1h\"\n\
+             source = {{ connector = \"file\", config = {{ {config} }} }}\n"
+        )
+    };
+    let tables =
+        "tables = { a = { path = \"s3://lake/in/'a b\\\".csv\" }, b = { path = \"s3://other/2026-*/**/*.csv\" } }";
+    let manifest = [
+        SHOP.to_owned(),
+        reads("r1", "path = \"s3://lake/x/*.csv\""),
+        reads("r2", tables),
+        reads("r3", "path = \"s3://lake/x/*.json\""),
+    ];
+    let project = Project::new(&manifest.concat());
+    project.hakiri(&["deploy", "aws"]).expect(0);
+    let of = |action| resources_of(&project, DIR, "FunctionRole", action);
+    let object = |rest: &str| format!("arn:${{AWS::Partition}}:s3:::{rest}");
+    assert_eq!(
+        of("s3:GetObject"),
+        ["acme-inbox/sales/*", "lake/in/'a b\".csv", "lake/x/*", "other/2026-*"].map(object)
+    );
+    assert_eq!(of("s3:ListBucket"), ["acme-inbox", "lake", "other"].map(object));
 }
 
 #[test]

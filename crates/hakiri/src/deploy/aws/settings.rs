@@ -6,7 +6,7 @@ use hakiri_core::spec::{AwsCatalog, AwsSpec, PipelineSpec, deploy_memory_mib};
 
 use super::schedule::{self, Wakes};
 use super::shape::{self, Choice, Compute};
-use crate::deploy::input::{Input, buckets};
+use crate::deploy::input::{Input, bucket_keys};
 use crate::deploy::secrets::{self, Needed};
 
 /// The longest name of what is created: with `-foundation` it is within the 64 characters of a function's or a
@@ -41,8 +41,9 @@ pub(in crate::deploy) struct Settings {
     /// Where in the bucket: with an environment and a bucket of one's own in a place of its own, since both environments
     /// could name the same bucket.
     pub(in crate::deploy) prefix: Option<String>,
-    /// The buckets that pipelines read files from. The store's may be among them: its rights end at the project's folder.
-    pub(in crate::deploy) read: BTreeSet<String>,
+    /// The buckets that pipelines read files from, each with the keys and patterns of keys in it. The store's may be among
+    /// them: its rights end at the project's folder.
+    pub(in crate::deploy) read: BTreeMap<String, BTreeSet<String>>,
     /// What the pipelines that are woken and the webhook need, by name: the keys of the secret. Without any there is no
     /// secret.
     pub(in crate::deploy) passed: Vec<Needed>,
@@ -140,7 +141,7 @@ impl Settings {
                 },
             },
             prefix: (spec.bucket.is_some() && input.project.env.is_some()).then(|| name.clone()),
-            read: scheduled.iter().flat_map(|p| buckets(p)).map(str::to_owned).collect(),
+            read: read(&scheduled),
             bucket: spec.bucket.clone(),
             passed: secrets::of_pipelines(input, scheduled),
             kms_key: spec.kms_key_arn.clone(),
@@ -172,6 +173,14 @@ impl Settings {
 
 fn is_own_database(spec: &AwsSpec, catalog: AwsCatalog) -> bool {
     catalog == AwsCatalog::Postgres && spec.database_secret_arn.is_none()
+}
+
+fn read(pipelines: &[&PipelineSpec]) -> BTreeMap<String, BTreeSet<String>> {
+    let mut out: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (bucket, key) in pipelines.iter().flat_map(|p| bucket_keys(p)) {
+        out.entry(bucket.to_owned()).or_default().insert(key.to_owned());
+    }
+    out
 }
 
 fn woken(spec: &AwsSpec, pipeline: &PipelineSpec) -> Woken {
