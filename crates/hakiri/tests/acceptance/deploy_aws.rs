@@ -38,7 +38,7 @@ const BOUNDARY: &str = "arn:aws:iam::123456789012:policy/Boundary";
 /// Everything that there is to be given.
 fn all_given() -> String {
     format!(
-        "{NETWORK}\nbucket = \"acme-lake\"\ndatabase_secret_arn = \"{DATABASE}\"\nkms_key_arn = \"{KEY}\"\n\
+        "{NETWORK}\nbucket = \"acme-lake\"\ndatabase_secret_arn = \"{DATABASE}\"\ndatabase_host = \"db.example.com\"\nkms_key_arn = \"{KEY}\"\n\
          permissions_boundary_arn = \"{BOUNDARY}\"\ntags = {{ team = \"data\", Kostenstelle = \"12/A\" }}"
     )
 }
@@ -259,7 +259,7 @@ fn what_is_there_already_is_used_and_nothing_of_a_network_is_made() {
         (&told["Subnet2"], &told["SecurityGroup1"]),
         (&"subnet-0123456789abcdef1".into(), &"sg-0123456789abcdef0".into())
     );
-    assert_eq!(told["Catalog"], format!("rds-secret:{DATABASE}?sslrootcert=/rds-ca.pem"));
+    assert_eq!(told["Catalog"], format!("rds-secret:{DATABASE}?host=db.example.com&sslrootcert=/rds-ca.pem"));
     assert_eq!(told["Store"], "s3://acme-lake");
     for (id, role) in all(&template, "AWS::IAM::Role") {
         assert_eq!(role["PermissionsBoundary"], BOUNDARY, "{id}");
@@ -281,6 +281,26 @@ fn what_is_there_already_is_used_and_nothing_of_a_network_is_made() {
     assert!(name.ends_with("-staging") && name != "hakiri-test-staging", "{name}");
     assert_eq!(told["DefinitionSubstitutions"]["Store"], format!("s3://acme-lake/{name}"));
     assert!(text(&project, "deploy/aws-staging/hakiri.asl.json").contains("'-C', '/project', '--env', 'staging',"));
+}
+
+#[test]
+fn a_secret_of_a_login_alone_is_completed() {
+    const MANAGED: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!db-01ab-AbCdEf";
+    for (more, query) in [
+        (
+            "database_host = \"db.example.com:5433\"\ndatabase_name = \"shop\"",
+            "host=db.example.com&port=5433&dbname=shop&",
+        ),
+        ("database_host = \"db.example.com\"", "host=db.example.com&"),
+        ("database_name = \"shop\"", "dbname=shop&"),
+        ("", ""),
+    ] {
+        let project = Project::new(&with(&format!("database_secret_arn = \"{MANAGED}\"\n{more}"), SHOP));
+        project.hakiri(&["deploy", "aws"]).expect(0);
+        let template = read::of(&project, DIR);
+        let told = &all(&template, "AWS::StepFunctions::StateMachine")["Machine"]["DefinitionSubstitutions"];
+        assert_eq!(told["Catalog"], format!("rds-secret:{MANAGED}?{query}sslrootcert=/rds-ca.pem"));
+    }
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub(in crate::deploy) struct Settings {
     pub(in crate::deploy) catalog: Choice<AwsCatalog>,
     /// The secret that tells an existing database.
     pub(in crate::deploy) database_secret: Option<String>,
+    /// What that secret does not say, or says otherwise, as the query of a URL.
+    pub(in crate::deploy) database_query: String,
     /// The pipelines that are woken, in the manifest's order.
     pub(in crate::deploy) pipelines: Vec<Woken>,
     /// What the function does; none when nothing needs one.
@@ -126,6 +128,7 @@ impl Settings {
         Self {
             region: spec.region.clone(),
             database_secret: spec.database_secret_arn.clone(),
+            database_query: database_query(spec),
             function: match (runs_on(Compute::Lambda), notify) {
                 (true, _) => Some(Function::Runs(memory.unwrap_or(FUNCTION_MIB))),
                 (false, true) => Some(Function::Tells),
@@ -173,6 +176,16 @@ impl Settings {
 
 fn is_own_database(spec: &AwsSpec, catalog: AwsCatalog) -> bool {
     catalog == AwsCatalog::Postgres && spec.database_secret_arn.is_none()
+}
+
+fn database_query(spec: &AwsSpec) -> String {
+    let (host, port) = match spec.database_host.as_deref().map(|host| host.split_once(':').ok_or(host)) {
+        Some(Ok((host, port))) => (Some(host), Some(port)),
+        Some(Err(host)) => (Some(host), None),
+        None => (None, None),
+    };
+    let all = [("host", host), ("port", port), ("dbname", spec.database_name.as_deref())];
+    all.into_iter().filter_map(|(name, value)| value.map(|value| format!("{name}={value}&"))).collect()
 }
 
 fn read(pipelines: &[&PipelineSpec]) -> BTreeMap<String, BTreeSet<String>> {
