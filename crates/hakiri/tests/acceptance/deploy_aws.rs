@@ -284,6 +284,21 @@ fn what_is_there_already_is_used_and_nothing_of_a_network_is_made() {
 }
 
 #[test]
+fn the_readme_warns_of_deleting_a_stack_whose_network_is_in_use() {
+    for (settings, warns) in [
+        ("catalog = \"postgres\"".to_owned(), true),
+        (format!("catalog = \"postgres\"\n{NETWORK}"), false),
+        ("compute = \"fargate\"".to_owned(), false),
+    ] {
+        let project = Project::new(&with(&settings, SHOP));
+        project.hakiri(&["deploy", "aws"]).expect(0);
+        let readme = text(&project, "deploy/aws/README.md");
+        assert_eq!(readme.contains("DELETE_FAILED"), warns, "{settings}");
+        assert!(readme.contains("Do not delete the stack by hand"), "{settings}");
+    }
+}
+
+#[test]
 fn a_secret_of_a_login_alone_is_completed() {
     const MANAGED: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!db-01ab-AbCdEf";
     for (more, query) in [
