@@ -43,11 +43,14 @@ fn all_given() -> String {
     )
 }
 
+const HOOK: &str = "[notify]\nwebhook = \"${HOOK}\"";
+
 /// The projects that the template and the machine are judged by: each shape, and what there is besides.
 pub fn shapes() -> Vec<(&'static str, String)> {
     vec![
         ("functions and a table", SHOP.to_owned()),
-        ("functions, and nobody hears of anything", SHOP.replace("[notify]\nwebhook = \"${HOOK}\"", "")),
+        ("functions, and nobody hears of anything", SHOP.replace(HOOK, "")),
+        ("functions, and alarms are not asked for", SHOP.replace(HOOK, &format!("{HOOK}\nevents = [\"failed\"]"))),
         ("both, since a database hides", by_the_hour("${SHOP_DATABASE}")),
         (
             "tasks alone, with a table",
@@ -145,7 +148,7 @@ fn each_shape_is_whole() {
         // A webhook hears of alarms by the function; without one nobody is called.
         let alarms = all(&template, "AWS::CloudWatch::Alarm");
         let permissions = all(&template, "AWS::Lambda::Permission");
-        let told = manifest.contains("[notify]");
+        let told = manifest.contains("[notify]") && !manifest.contains("events = [\"failed\"]");
         assert_eq!((alarms.len(), permissions.len()), (4, if told { 4 } else { 0 }), "{shape}");
         assert!(alarms.values().all(|a| a.get("AlarmActions").is_some() == told), "{shape}");
     }
@@ -237,7 +240,7 @@ fn a_task_does_what_a_function_cannot_and_is_told_so() {
         (&true.into(), &false.into())
     );
     assert!(text(&project, "deploy/aws/Dockerfile").contains("/global/global-bundle.pem /rds-ca.pem"));
-    project.manifest(&with("catalog = \"postgres\"", &SHOP.replace("[notify]\nwebhook = \"${HOOK}\"", "")));
+    project.manifest(&with("catalog = \"postgres\"", &SHOP.replace(HOOK, "")));
     project.hakiri(&["deploy", "aws"]).expect(0);
     assert!(all(&read::of(&project, DIR), "AWS::Lambda::Function").is_empty(), "nobody is to be told");
 }
@@ -281,6 +284,22 @@ fn what_is_there_already_is_used_and_nothing_of_a_network_is_made() {
     assert!(name.ends_with("-staging") && name != "hakiri-test-staging", "{name}");
     assert_eq!(told["DefinitionSubstitutions"]["Store"], format!("s3://acme-lake/{name}"));
     assert!(text(&project, "deploy/aws-staging/hakiri.asl.json").contains("'-C', '/project', '--env', 'staging',"));
+}
+
+#[test]
+fn alarms_call_the_function_only_where_the_webhook_asks_for_them() {
+    // With a PostgreSQL the function is there for alarms alone.
+    for (events, told) in [("", true), ("events = [\"late\", \"alarm\"]", true), ("events = [\"failed\"]", false)] {
+        let shop = SHOP.replace(HOOK, &format!("{HOOK}\n{events}"));
+        let project = Project::new(&with("catalog = \"postgres\"", &shop));
+        let plan = project.hakiri(&["deploy", "aws", "--plan"]).expect(0);
+        plan.says(if told { "the webhook hears of them" } else { "nobody hears of them" });
+        project.hakiri(&["deploy", "aws"]).expect(0);
+        let template = read::of(&project, DIR);
+        assert_eq!(all(&template, "AWS::Lambda::Function").len(), usize::from(told), "{events}");
+        let alarms = all(&template, "AWS::CloudWatch::Alarm");
+        assert!(alarms.values().all(|a| a.get("AlarmActions").is_some() == told), "{events}");
+    }
 }
 
 #[test]

@@ -87,9 +87,10 @@ pub(super) fn resources(s: &Settings) -> Vec<Resource> {
         let names: Vec<&str> = s.passed.iter().map(|needed| needed.name.as_str()).collect();
         out.push(Resource::new(SECRET, &s.name, format!("one JSON object, 64 KB: {}", names.join(", "))));
     }
-    let told = if s.notify { "; the webhook hears of them" } else { "" };
+    let told =
+        if s.notify { "the webhook hears of them" } else { "nobody hears of them: no [notify] asks for `alarm`" };
     out.extend(
-        ALARMS.map(|alarm| Resource::new("alarm", format!("{}-{alarm}", s.name), format!("within 5 minutes{told}"))),
+        ALARMS.map(|alarm| Resource::new("alarm", format!("{}-{alarm}", s.name), format!("within 5 minutes; {told}"))),
     );
     out
 }

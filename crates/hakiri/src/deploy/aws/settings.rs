@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hakiri_core::spec::{AwsCatalog, AwsSpec, PipelineSpec, deploy_memory_mib};
+use hakiri_core::spec::{AwsCatalog, AwsSpec, NotifyEvent, PipelineSpec, deploy_memory_mib};
 
 use super::schedule::{self, Wakes};
 use super::shape::{self, Choice, Compute};
 use crate::deploy::input::{Input, bucket_keys};
 use crate::deploy::secrets::{self, Needed};
+use crate::notify::wants;
 
 /// The longest name of what is created: with `-foundation` it is within the 64 characters of a function's or a
 /// schedule group's.
@@ -49,7 +50,7 @@ pub(in crate::deploy) struct Settings {
     /// What the pipelines that are woken and the webhook need, by name: the keys of the secret. Without any there is no
     /// secret.
     pub(in crate::deploy) passed: Vec<Needed>,
-    /// Whether a webhook hears of failures, and so of alarms.
+    /// Whether a webhook hears of alarms.
     pub(in crate::deploy) notify: bool,
     pub(in crate::deploy) kms_key: Option<String>,
     pub(in crate::deploy) boundary: Option<String>,
@@ -122,7 +123,7 @@ impl Settings {
         let runs_on = |compute| pipelines.iter().any(|p| p.compute.chosen == compute);
         let memory = spec.memory.as_deref().and_then(deploy_memory_mib);
         let catalog = shape::catalog(spec);
-        let notify = input.project.notify.is_some();
+        let notify = input.project.notify.as_ref().is_some_and(|notify| wants(notify, NotifyEvent::Alarm));
         let task = runs_on(Compute::Fargate).then(|| Size::of(memory.unwrap_or(TASK_MIB)));
         let needs_network = task.is_some() || is_own_database(spec, catalog.chosen);
         Self {

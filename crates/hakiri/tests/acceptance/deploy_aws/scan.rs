@@ -83,7 +83,8 @@ fn a_scan_objects_to_nothing_but_what_is_meant() {
 
 #[test]
 fn a_scan_sees_what_is_open() {
-    let project = Project::new(&shapes()[4].1);
+    let manifest = shapes().into_iter().find(|(shape, _)| *shape == "a database of its own").unwrap().1;
+    let project = Project::new(&manifest);
     project.hakiri(&["deploy", "aws"]).expect(0);
     let whole = text(&project, &format!("{DIR}/template.yaml"));
     let dir = tempfile::tempdir().unwrap();
