@@ -169,6 +169,11 @@ impl Settings {
         self.pipelines.iter().any(|p| p.compute.chosen == compute)
     }
 
+    /// Whether the catalog is a table of DynamoDB.
+    pub(in crate::deploy) fn has_table(&self) -> bool {
+        self.catalog.chosen == AwsCatalog::Dynamodb
+    }
+
     /// Whether the deployment has a database of its own.
     pub(in crate::deploy) fn own_database(&self) -> bool {
         self.catalog.chosen == AwsCatalog::Postgres && self.database_secret.is_none()
