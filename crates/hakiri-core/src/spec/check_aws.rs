@@ -46,6 +46,21 @@ pub(super) fn is_secret_arn(text: &str) -> bool {
     })
 }
 
+/// A host and perhaps a port. Both become part of a URL.
+pub(super) fn is_host(text: &str) -> bool {
+    let (host, port) = text.split_once(':').unwrap_or((text, "5432"));
+    let is_label = |label: &str| is_name(label, "-", 63) && !label.starts_with('-') && !label.ends_with('-');
+    host.len() <= 253
+        && host.split('.').all(is_label)
+        && is_digits(port)
+        && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+/// What needs no quoting as a database's name, in a URL either.
+pub(super) fn is_database(text: &str) -> bool {
+    is_name(text, "_-", 63)
+}
+
 pub(super) fn is_key_arn(text: &str) -> bool {
     arn(text, "kms").is_some_and(|(region, account, rest)| {
         is_region(region) && is_account(account) && rest.strip_prefix("key/").is_some_and(|id| is_name(id, "-", 64))
@@ -103,10 +118,11 @@ fn arn<'t>(text: &'t str, service: &str) -> Option<(&'t str, &'t str, &'t str)> 
     Some((parts.next()?, parts.next()?, parts.next()?))
 }
 
-/// A secret's name with the six characters that the service adds: without them a policy would not name it.
+/// A secret's name with the six characters that the service adds: without them a policy would not name it. Those that RDS
+/// manages begin with `rds!`.
 fn is_secret(text: &str) -> bool {
     text.rsplit_once('-').is_some_and(|(name, end)| {
-        is_name(name, "/_+=.@-", 512) && end.len() == 6 && end.bytes().all(|b| b.is_ascii_alphanumeric())
+        is_name(name, "/_+=.@!-", 512) && end.len() == 6 && end.bytes().all(|b| b.is_ascii_alphanumeric())
     })
 }
 
@@ -151,6 +167,7 @@ mod tests {
     #[test]
     fn arns_are_of_their_service_and_carry_nothing_else() {
         assert!(is_secret_arn("arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod/shop-AbCdEf"));
+        assert!(is_secret_arn("arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!db-01ab-23cd-AbCdEf"));
         assert!(is_key_arn("arn:aws-us-gov:kms:us-gov-west-1:123456789012:key/mrk-0123"));
         assert!(is_policy_arn("arn:aws:iam::123456789012:policy/team/Boundary"));
         assert!(is_policy_arn("arn:aws:iam::aws:policy/PowerUserAccess"));
@@ -168,6 +185,23 @@ mod tests {
         }
         assert!(!is_key_arn("arn:aws:kms:eu-central-1:123456789012:alias/x"));
         assert!(!is_policy_arn("arn:aws:iam::123456789012:role/x"));
+    }
+
+    #[test]
+    fn a_database_is_where_a_host_and_perhaps_a_port_say() {
+        for right in ["db.example.com", "db.example.com:5433", "10.0.0.7", "db"] {
+            assert!(is_host(right), "{right}");
+        }
+        for wrong in [
+            "", "db.", ":5432", "db:", "db:0", "db:65536", "db:+1", "a b", "a@b", "a/b", "a&b", "a..b", "-a", "[::1]",
+            "${X}",
+        ] {
+            assert!(!is_host(wrong), "{wrong}");
+        }
+        assert!(is_database("hakiri") && is_database("Hakiri_2-x"));
+        for wrong in ["", "a b", "a&b", "a'b", "a/b", "${X}", &"a".repeat(64)] {
+            assert!(!is_database(wrong), "{wrong}");
+        }
     }
 
     #[test]

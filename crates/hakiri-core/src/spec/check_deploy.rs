@@ -13,7 +13,7 @@ use crate::codes::Code;
 /// A key of a target's table, whether a text is right for it, and what to write instead.
 type Rule = (&'static str, &'static str, fn(&str) -> bool, &'static str);
 
-const RULES: [Rule; 19] = [
+const RULES: [Rule; 21] = [
     ("systemd", "user", is_user, "use at most 31 lower-case letters, digits, `-` and `_`, starting with a letter"),
     ("systemd", "binary", is_place, PLACE),
     ("systemd", "dir", is_place, PLACE),
@@ -48,6 +48,13 @@ const RULES: [Rule; 19] = [
     ),
     (
         "aws",
+        "database_host",
+        aws::is_host,
+        "write a name or address and, unless it is 5432, a port: db.example.com:5433",
+    ),
+    ("aws", "database_name", aws::is_database, "use at most 63 letters, digits, `_` and `-`"),
+    (
+        "aws",
         "kms_key_arn",
         aws::is_key_arn,
         "write arn:aws:kms:REGION:ACCOUNT:key/ID; an alias names no key to a policy",
@@ -73,6 +80,14 @@ pub(super) fn check_deploy(roots: &[Root<'_>]) -> Vec<Problem> {
                         out.push(Problem::new(Code::ManifestValue, *file, value.span.clone(), message).hint(hint));
                     }
                 }
+            }
+            // An environment's table stands for the whole of the project's.
+            let aws = deploy.get("aws").filter(|aws| aws.get("database_secret_arn").is_none());
+            for key in ["database_host", "database_name"] {
+                let Some(value) = aws.and_then(|t| t.get(key)) else { continue };
+                let message = format!("{key} of [deploy.aws] belongs to database_secret_arn, which is not given");
+                let hint = "set database_secret_arn, which holds the login, or leave it out";
+                out.push(Problem::new(Code::ManifestValue, *file, value.span.clone(), message).hint(hint));
             }
             let tags = deploy.get("aws").and_then(|t| t.get("tags")).map_or(&[][..], Node::members);
             let wrong =

@@ -142,6 +142,13 @@ pub struct AwsSpec {
     /// `host`, `port` and `dbname`. The catalog is in that database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database_secret_arn: Option<String>,
+    /// Where that database is, such as `db.example.com` or `db.example.com:5433`: for a secret that does not say it, such as
+    /// one that RDS manages, or says another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database_host: Option<String>,
+    /// Its name, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database_name: Option<String>,
     /// The ARN of a KMS key that encrypts all that is stored. Default: keys of AWS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kms_key_arn: Option<String>,

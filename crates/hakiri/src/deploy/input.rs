@@ -66,8 +66,14 @@ pub(super) fn local_paths(pipeline: &PipelineSpec) -> Vec<&str> {
 
 /// The buckets that a pipeline reads files from, by name.
 pub(super) fn buckets(pipeline: &PipelineSpec) -> Vec<&str> {
+    bucket_keys(pipeline).into_iter().map(|(bucket, _)| bucket).collect()
+}
+
+/// The keys and patterns of keys that a pipeline reads, each with its bucket.
+pub(super) fn bucket_keys(pipeline: &PipelineSpec) -> Vec<(&str, &str)> {
     let all = if pipeline.source.connector == "file" { paths(pipeline) } else { Vec::new() };
-    all.into_iter().filter_map(|path| path.strip_prefix("s3://")?.split('/').next()).collect()
+    let in_buckets = all.into_iter().filter_map(|path| path.strip_prefix("s3://"));
+    in_buckets.map(|rest| rest.split_once('/').unwrap_or((rest, ""))).collect()
 }
 
 /// Whether a pipeline reads files in a bucket.

@@ -243,7 +243,8 @@ pub async fn tell(project: &Project, secrets: &dyn SecretSource, clock: &dyn Clo
     }
 }
 
-fn wants(notify: &NotifySpec, kind: NotifyEvent) -> bool {
+/// Whether the webhook is told of such.
+pub fn wants(notify: &NotifySpec, kind: NotifyEvent) -> bool {
     notify.events.as_ref().is_none_or(|kinds| kinds.contains(&kind))
 }
 

@@ -4,6 +4,7 @@
 //! `hakiri run` (P1), whatever is killed (E1), and the calls of each step those of the orchestrator in process (E6).
 
 mod faults;
+mod lake;
 mod permissions;
 
 use std::collections::BTreeMap;

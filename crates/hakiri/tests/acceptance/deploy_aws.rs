@@ -38,16 +38,19 @@ const BOUNDARY: &str = "arn:aws:iam::123456789012:policy/Boundary";
 /// Everything that there is to be given.
 fn all_given() -> String {
     format!(
-        "{NETWORK}\nbucket = \"acme-lake\"\ndatabase_secret_arn = \"{DATABASE}\"\nkms_key_arn = \"{KEY}\"\n\
+        "{NETWORK}\nbucket = \"acme-lake\"\ndatabase_secret_arn = \"{DATABASE}\"\ndatabase_host = \"db.example.com\"\nkms_key_arn = \"{KEY}\"\n\
          permissions_boundary_arn = \"{BOUNDARY}\"\ntags = {{ team = \"data\", Kostenstelle = \"12/A\" }}"
     )
 }
+
+const HOOK: &str = "[notify]\nwebhook = \"${HOOK}\"";
 
 /// The projects that the template and the machine are judged by: each shape, and what there is besides.
 pub fn shapes() -> Vec<(&'static str, String)> {
     vec![
         ("functions and a table", SHOP.to_owned()),
-        ("functions, and nobody hears of anything", SHOP.replace("[notify]\nwebhook = \"${HOOK}\"", "")),
+        ("functions, and nobody hears of anything", SHOP.replace(HOOK, "")),
+        ("functions, and alarms are not asked for", SHOP.replace(HOOK, &format!("{HOOK}\nevents = [\"failed\"]"))),
         ("both, since a database hides", by_the_hour("${SHOP_DATABASE}")),
         (
             "tasks alone, with a table",
@@ -60,6 +63,7 @@ pub fn shapes() -> Vec<(&'static str, String)> {
             "functions with a key and tags",
             with(&format!("kms_key_arn = \"{KEY}\"\ntags = {{ team = \"data\" }}"), SHOP),
         ),
+        ("files in the bucket that is the store", with("bucket = \"acme-inbox\"", SHOP)),
     ]
 }
 
@@ -140,11 +144,11 @@ fn each_shape_is_whole() {
         let substituted = machine::substituted(&definition, &read::substitutions(&template));
         assert_eq!(machine::problems(&substituted), [""; 0], "{shape}");
         let machine: Value = serde_json::from_str(&substituted).unwrap();
-        assert_eq!(rights::granted(&template), rights::used(&template, &machine), "{shape}");
+        assert_eq!(rights::granted(&template), rights::used(&template, &machine, &manifest), "{shape}");
         // A webhook hears of alarms by the function; without one nobody is called.
         let alarms = all(&template, "AWS::CloudWatch::Alarm");
         let permissions = all(&template, "AWS::Lambda::Permission");
-        let told = manifest.contains("[notify]");
+        let told = manifest.contains("[notify]") && !manifest.contains("events = [\"failed\"]");
         assert_eq!((alarms.len(), permissions.len()), (4, if told { 4 } else { 0 }), "{shape}");
         assert!(alarms.values().all(|a| a.get("AlarmActions").is_some() == told), "{shape}");
     }
@@ -227,7 +231,7 @@ fn a_task_does_what_a_function_cannot_and_is_told_so() {
     let template = read::of(&project, DIR);
     let granted = rights::granted(&template);
     let expected = ["logs:CreateLogStream", "logs:PutLogEvents", "secretsmanager:GetSecretValue"];
-    assert_eq!(granted["FunctionRole"], expected.map(str::to_owned).into());
+    assert_eq!(rights::actions(&granted["FunctionRole"]), expected.into());
     let told = all(&template, "AWS::Lambda::Function")["Function"]["Environment"]["Variables"].clone();
     assert!(told.get("HAKIRI_CATALOG").is_none() && told.get("HAKIRI_STORE").is_none(), "{told}");
     let database = all(&template, "AWS::RDS::DBInstance")["Database"];
@@ -236,7 +240,7 @@ fn a_task_does_what_a_function_cannot_and_is_told_so() {
         (&true.into(), &false.into())
     );
     assert!(text(&project, "deploy/aws/Dockerfile").contains("/global/global-bundle.pem /rds-ca.pem"));
-    project.manifest(&with("catalog = \"postgres\"", &SHOP.replace("[notify]\nwebhook = \"${HOOK}\"", "")));
+    project.manifest(&with("catalog = \"postgres\"", &SHOP.replace(HOOK, "")));
     project.hakiri(&["deploy", "aws"]).expect(0);
     assert!(all(&read::of(&project, DIR), "AWS::Lambda::Function").is_empty(), "nobody is to be told");
 }
@@ -258,7 +262,7 @@ fn what_is_there_already_is_used_and_nothing_of_a_network_is_made() {
         (&told["Subnet2"], &told["SecurityGroup1"]),
         (&"subnet-0123456789abcdef1".into(), &"sg-0123456789abcdef0".into())
     );
-    assert_eq!(told["Catalog"], format!("rds-secret:{DATABASE}?sslrootcert=/rds-ca.pem"));
+    assert_eq!(told["Catalog"], format!("rds-secret:{DATABASE}?host=db.example.com&sslrootcert=/rds-ca.pem"));
     assert_eq!(told["Store"], "s3://acme-lake");
     for (id, role) in all(&template, "AWS::IAM::Role") {
         assert_eq!(role["PermissionsBoundary"], BOUNDARY, "{id}");
@@ -280,6 +284,57 @@ fn what_is_there_already_is_used_and_nothing_of_a_network_is_made() {
     assert!(name.ends_with("-staging") && name != "hakiri-test-staging", "{name}");
     assert_eq!(told["DefinitionSubstitutions"]["Store"], format!("s3://acme-lake/{name}"));
     assert!(text(&project, "deploy/aws-staging/hakiri.asl.json").contains("'-C', '/project', '--env', 'staging',"));
+}
+
+#[test]
+fn alarms_call_the_function_only_where_the_webhook_asks_for_them() {
+    // With a PostgreSQL the function is there for alarms alone.
+    for (events, told) in [("", true), ("events = [\"late\", \"alarm\"]", true), ("events = [\"failed\"]", false)] {
+        let shop = SHOP.replace(HOOK, &format!("{HOOK}\n{events}"));
+        let project = Project::new(&with("catalog = \"postgres\"", &shop));
+        let plan = project.hakiri(&["deploy", "aws", "--plan"]).expect(0);
+        plan.says(if told { "the webhook hears of them" } else { "nobody hears of them" });
+        project.hakiri(&["deploy", "aws"]).expect(0);
+        let template = read::of(&project, DIR);
+        assert_eq!(all(&template, "AWS::Lambda::Function").len(), usize::from(told), "{events}");
+        let alarms = all(&template, "AWS::CloudWatch::Alarm");
+        assert!(alarms.values().all(|a| a.get("AlarmActions").is_some() == told), "{events}");
+    }
+}
+
+#[test]
+fn the_readme_warns_of_deleting_a_stack_whose_network_is_in_use() {
+    for (settings, warns) in [
+        ("catalog = \"postgres\"".to_owned(), true),
+        (format!("catalog = \"postgres\"\n{NETWORK}"), false),
+        ("compute = \"fargate\"".to_owned(), false),
+    ] {
+        let project = Project::new(&with(&settings, SHOP));
+        project.hakiri(&["deploy", "aws"]).expect(0);
+        let readme = text(&project, "deploy/aws/README.md");
+        assert_eq!(readme.contains("DELETE_FAILED"), warns, "{settings}");
+        assert!(readme.contains("Do not delete the stack by hand"), "{settings}");
+    }
+}
+
+#[test]
+fn a_secret_of_a_login_alone_is_completed() {
+    const MANAGED: &str = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!db-01ab-AbCdEf";
+    for (more, query) in [
+        (
+            "database_host = \"db.example.com:5433\"\ndatabase_name = \"shop\"",
+            "host=db.example.com&port=5433&dbname=shop&",
+        ),
+        ("database_host = \"db.example.com\"", "host=db.example.com&"),
+        ("database_name = \"shop\"", "dbname=shop&"),
+        ("", ""),
+    ] {
+        let project = Project::new(&with(&format!("database_secret_arn = \"{MANAGED}\"\n{more}"), SHOP));
+        project.hakiri(&["deploy", "aws"]).expect(0);
+        let template = read::of(&project, DIR);
+        let told = &all(&template, "AWS::StepFunctions::StateMachine")["Machine"]["DefinitionSubstitutions"];
+        assert_eq!(told["Catalog"], format!("rds-secret:{MANAGED}?{query}sslrootcert=/rds-ca.pem"));
+    }
 }
 
 #[test]
@@ -317,6 +372,53 @@ fn what_is_not_given_is_made() {
     assert_eq!(functions["Function"]["Environment"]["Variables"]["HAKIRI_STORE"], "s3://acme-lake");
     let role = all(&template, "AWS::IAM::Role")["FunctionRole"].to_string();
     assert!(role.contains("arn:${AWS::Partition}:s3:::acme-lake/test/*"), "{role}");
+}
+
+/// What a role may do alone on other things than all else that it may do, such as reading files.
+fn resources_of(project: &Project, dir: &str, role: &str, action: &str) -> Vec<String> {
+    let template = read::of(project, dir);
+    let statements = &all(&template, "AWS::IAM::Role")[role]["Policies"][0]["PolicyDocument"]["Statement"];
+    let found = statements.as_array().unwrap().iter().filter(|statement| statement["Action"] == action);
+    let resources = found.filter_map(|statement| statement["Resource"].as_array()).flatten();
+    resources.map(|one| one["Fn::Sub"].as_str().unwrap_or_else(|| panic!("{one}")).to_owned()).collect()
+}
+
+#[test]
+fn files_are_read_from_the_bucket_that_is_the_store_as_well() {
+    let project = Project::new(&with("bucket = \"acme-inbox\"", SHOP));
+    for (args, dir) in [(&["deploy", "aws"][..], DIR), (&["deploy", "aws", "--env", "staging"], "deploy/aws-staging")] {
+        project.hakiri(args).expect(0);
+        // Else the function could read the project's own folder alone, where no files to read are.
+        let read = resources_of(&project, dir, "FunctionRole", "s3:GetObject");
+        assert_eq!(read, ["arn:${AWS::Partition}:s3:::acme-inbox/sales/*"], "{dir}");
+    }
+}
+
+#[test]
+fn of_other_buckets_no_more_is_read_than_pipelines_ask_for() {
+    let reads = |id: &str, config: &str| {
+        format!(
+            "[[pipeline]]\nid = \"{id}\"\nschedule = \"every 1h\"\n\
+             source = {{ connector = \"file\", config = {{ {config} }} }}\n"
+        )
+    };
+    let tables =
+        "tables = { a = { path = \"s3://lake/in/'a b\\\".csv\" }, b = { path = \"s3://other/2026-*/**/*.csv\" } }";
+    let manifest = [
+        SHOP.to_owned(),
+        reads("r1", "path = \"s3://lake/x/*.csv\""),
+        reads("r2", tables),
+        reads("r3", "path = \"s3://lake/x/*.json\""),
+    ];
+    let project = Project::new(&manifest.concat());
+    project.hakiri(&["deploy", "aws"]).expect(0);
+    let of = |action| resources_of(&project, DIR, "FunctionRole", action);
+    let object = |rest: &str| format!("arn:${{AWS::Partition}}:s3:::{rest}");
+    assert_eq!(
+        of("s3:GetObject"),
+        ["acme-inbox/sales/*", "lake/in/'a b\".csv", "lake/x/*", "other/2026-*"].map(object)
+    );
+    assert_eq!(of("s3:ListBucket"), ["acme-inbox", "lake", "other"].map(object));
 }
 
 #[test]

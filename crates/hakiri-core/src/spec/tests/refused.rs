@@ -390,6 +390,17 @@ fn the_settings_of_pipelines() {
             ],
         ),
         (
+            "[deploy.aws]\ndatabase_host = \"db:0\"\n[env.s.deploy.aws]\ndatabase_name = \"shop\"",
+            &[
+                "HK0110]: `db:0` cannot be the database_host of [deploy.aws]",
+                "write a name or address and, unless it is 5432, a port: db.example.com:5433",
+                "HK0110]: database_host of [deploy.aws] belongs to database_secret_arn, which is not given",
+                "set database_secret_arn, which holds the login, or leave it out",
+                "HK0110]: database_name of [deploy.aws] belongs to database_secret_arn, which is not given",
+                "set database_secret_arn, which holds the login, or leave it out",
+            ],
+        ),
+        (
             "[deploy.systemd]\ndir = \"/srv/../etc\"\n[env.s.deploy.compose]\nmemory = \"1 GB\"\nreplicas = 0",
             &[
                 "HK0110]: `/srv/../etc` cannot be the dir of [deploy.systemd]",

@@ -163,7 +163,7 @@ pub(super) fn removal(input: &Input<'_>, s: &Settings, with_data: bool) -> Resul
             lost: vec![runs.to_owned()],
             kept,
             before: Vec::new(),
-            left: resources::resources(s).into_iter().filter(resources::is_kept).collect(),
+            left: resources::resources(s).into_iter().filter(|r| resources::is_kept(s, r)).collect(),
             how: How::Here(Here { tools: vec![AWS], checks: vec![identity(s)], steps }),
         });
     }
@@ -239,7 +239,7 @@ fn catalog_steps(s: &Settings) -> Vec<Step> {
             cli.step("where the database was", &free, &["DBSubnetGroupNotFound"]),
         ];
     }
-    if s.database_secret.is_some() {
+    if !s.has_table() {
         return Vec::new();
     }
     const NAME: &str = "TABLE";
@@ -261,7 +261,7 @@ fn data(s: &Settings) -> Vec<String> {
     }
     if s.own_database() {
         out.push("the catalog's database: how far each table was read, runs, schemas".to_owned());
-    } else if s.database_secret.is_none() {
+    } else if s.has_table() {
         out.push("the catalog's table: how far each table was read, runs, schemas".to_owned());
     }
     if !s.passed.is_empty() {

@@ -92,7 +92,7 @@ pub(super) fn cost(input: &Input<'_>, s: &Settings) -> Result<Cost> {
     let (run, idle, task) = (&prices.per_run, &prices.per_idle_wake, &prices.per_task);
     let of = |per_run: f64, per_idle_wake: f64| month.runs * per_run + month.idle * per_idle_wake;
     let if_so = |so: bool, quantity: f64| if so { quantity } else { 0.0 };
-    let table = !s.own_database() && s.database_secret.is_none();
+    let table = s.has_table();
     let function_gb = s.function.map_or(0.0, |f| f.memory_mib() as f64 / MIB_OF_GB);
     let (cpu, task_gb) = s.task.map_or((0.0, 0.0), |t| (t.cpu as f64 / 1_024.0, t.memory_mib as f64 / MIB_OF_GB));
     let hours = MONTH_DAYS * 24.0;

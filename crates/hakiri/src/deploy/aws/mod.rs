@@ -32,6 +32,8 @@ mod schedule;
 mod template;
 mod walk;
 
+use std::collections::BTreeSet;
+
 use hakiri_core::Result;
 use hakiri_core::spec::PipelineSpec;
 
@@ -137,7 +139,8 @@ impl Target for Aws {
     fn local(&self, input: &Input<'_>) -> Option<Local> {
         let s = Settings::of(input);
         let secrets = s.passed.into_iter().map(|needed| needed.name).collect();
-        let buckets = s.read.into_iter().chain(s.bucket).collect();
+        let buckets: BTreeSet<String> = s.read.into_keys().chain(s.bucket).collect();
+        let buckets = buckets.into_iter().collect();
         let database = s.database_secret.is_some();
         Some(Local {
             secrets,

@@ -3,6 +3,8 @@
 //! Each file is some statements of a policy of IAM as they would be written by hand. Who is given which of them, and on
 //! which bucket, secret and key, is decided here.
 
+use std::collections::BTreeSet;
+
 use hakiri_core::Result;
 use hakiri_core::spec::AwsCatalog;
 
@@ -11,6 +13,9 @@ use super::settings::{Function, Settings};
 use super::shape::Compute;
 use crate::deploy::input::Input;
 use crate::deploy::template::{Values, quoted};
+
+/// The most resources of one bucket: all policies of a role may have 10,240 characters together.
+const MOST_OBJECTS: usize = 20;
 
 /// What a process may do that runs pipelines.
 pub(super) fn of_pipelines(input: &Input<'_>, s: &Settings) -> Result<Vec<String>> {
@@ -33,8 +38,12 @@ pub(super) fn of_pipelines(input: &Input<'_>, s: &Settings) -> Result<Vec<String
         AwsCatalog::Postgres => {}
     }
     if !s.read.is_empty() {
-        let each = |rest: &str| s.read.iter().map(|b| format!("- {}", arn_of_bucket(&format!("{b}{rest}")))).collect();
-        let read = Values::default().with_lines("objects", each("/*")).with_lines("buckets", each(""));
+        let item = |rest: &str| format!("- {}", arn_of_bucket(rest));
+        let objects =
+            s.read.iter().flat_map(|(bucket, paths)| objects(paths).into_iter().map(move |o| format!("{bucket}/{o}")));
+        let read = Values::default()
+            .with_lines("objects", objects.map(|object| item(&object)).collect())
+            .with_lines("buckets", s.read.keys().map(|bucket| item(bucket)).collect());
         out.extend(lines(&read.fill(include_str!("policy/read.yaml"))?));
     }
     out.extend(secrets(s, true)?);
@@ -96,6 +105,68 @@ fn secrets(s: &Settings, with_catalog: bool) -> Result<Vec<String>> {
     Ok(lines(&Values::default().with_lines("secrets", secrets).fill(include_str!("policy/secrets.yaml"))?))
 }
 
+/// What is read of a bucket, as the resources of a policy name it: a key as it is, and of a pattern what all its keys begin
+/// with. What another one covers is left out.
+fn objects(paths: &BTreeSet<String>) -> BTreeSet<String> {
+    let all: BTreeSet<String> = paths.iter().map(|path| object(path)).collect();
+    let covers =
+        |wide: &str, one: &str| wide != one && wide.strip_suffix('*').is_some_and(|start| one.starts_with(start));
+    let needed: BTreeSet<String> =
+        all.iter().filter(|one| !all.iter().any(|wide| covers(wide, one))).cloned().collect();
+    if needed.len() <= MOST_OBJECTS {
+        return needed;
+    }
+    let (first, last) = (needed.first().map_or("", String::as_str), needed.last().map_or("", String::as_str));
+    // They are sorted: what the first and the last begin with, all do.
+    let common = first.bytes().zip(last.bytes()).take_while(|(a, b)| a == b && *a != b'*').count();
+    [format!("{}*", &first[..common])].into()
+}
+
+/// What a policy takes for itself ends what is known of a key: wildcards, and the `$` of variables. So do characters that
+/// not every service takes in a policy.
+fn object(path: &str) -> String {
+    let is_plain = |c: char| (c.is_ascii_graphic() || c == ' ') && !matches!(c, '*' | '?' | '[' | '$');
+    match path.find(|c| !is_plain(c)) {
+        _ if path.is_empty() => "*".to_owned(),
+        None => path.to_owned(),
+        Some(end) => format!("{}*", &path[..end]),
+    }
+}
+
+/// What follows is a bucket, or a key or pattern in one.
 fn arn_of_bucket(rest: &str) -> String {
-    format!("!Sub \"arn:${{AWS::Partition}}:s3:::{rest}\"")
+    quoted(&format!("arn:${{AWS::Partition}}:s3:::{rest}")).replacen('"', "!Sub \"", 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_granted_up_to_its_first_wildcard() {
+        for (paths, expected) in [
+            (&["inbox/2026/*.csv"][..], &["inbox/2026/*"][..]),
+            (&["inbox/a.csv"], &["inbox/a.csv"]),
+            (&["in/2024-??.csv", "in/a[1].csv", "**/*"], &["*"]),
+            (&["in/2024-??.csv", "in/a[1].csv", "b/**/x"], &["b/*", "in/2024-*", "in/a*"]),
+            (&["in/*.csv", "in/*.json", "in/a/b.csv", "in/*"], &["in/*"]),
+            (&["${X}/a.csv"], &["*"]),
+            (&["in/${X}"], &["in/*"]),
+            (&["größe/a.csv"], &["gr*"]),
+            (&[""], &["*"]),
+        ] {
+            let found = objects(&paths.iter().map(|path| (*path).to_owned()).collect());
+            assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), expected, "{paths:?}");
+        }
+    }
+
+    #[test]
+    fn many_paths_are_granted_by_what_they_have_in_common() {
+        let many = |n: usize| (0..n).map(|n| format!("in/{n:03}.csv")).collect();
+        assert_eq!(objects(&many(MOST_OBJECTS)).len(), MOST_OBJECTS);
+        assert_eq!(objects(&many(MOST_OBJECTS + 1)), ["in/0*".to_owned()].into());
+        assert_eq!(objects(&many(400)), ["in/*".to_owned()].into());
+        let apart: BTreeSet<String> = (0..400).map(|n| format!("{n}/*.csv")).collect();
+        assert_eq!(objects(&apart), ["*".to_owned()].into());
+    }
 }

@@ -3,7 +3,7 @@
 use hakiri_core::Result;
 
 use super::cli::{Cli, output_query};
-use super::settings::{Function, Settings};
+use super::settings::{Function, Network, Settings};
 use super::{apply, resources};
 use crate::deploy::input::Input;
 use crate::deploy::resources::SECRET;
@@ -36,6 +36,7 @@ pub(super) fn readme(input: &Input<'_>, s: &Settings, notes: Vec<String>) -> Res
         .with_lines("secrets", table(s))
         .with_lines("notes", notes.into_iter().map(|note| format!("- {note}.")).collect())
         .with_lines("looking", looking(s))
+        .with_lines("by_hand", deleted_by_hand(s))
         .with("store", format!("s3://{bucket}/{}", input.project.name))
         .with("bucket", if s.bucket.is_none() { ", with the `Bucket` that the first command shows" } else { "" })
         .fill(include_str!("README.md"))
@@ -66,6 +67,18 @@ fn table(s: &Settings) -> Vec<String> {
     ];
     out.extend(secrets::rows(&s.passed));
     out
+}
+
+/// What becomes of a stack that somebody deletes in the console.
+fn deleted_by_hand(s: &Settings) -> Vec<String> {
+    let text = if s.own_database() && s.network == Network::Own {
+        "Do not delete the stack by hand. The database is kept, in subnets and a security group that the stack wants to\n\
+         delete: that ends in `DELETE_FAILED`, with all that runs gone and the network still there. The command above\n\
+         deletes things in the right order, with or without the data."
+    } else {
+        "Do not delete the stack by hand: that leaves what holds data as well, and a new one would begin without it."
+    };
+    text.lines().map(str::to_owned).collect()
 }
 
 /// The commands that show what there is and what happened.

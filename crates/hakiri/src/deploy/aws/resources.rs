@@ -14,10 +14,10 @@ const TABLE: &str = "DynamoDB table";
 const DATABASE: &str = "RDS database";
 const NETWORK: &str = "network";
 
-/// Whether a resource stays when a deployment is put to sleep.
-pub(super) fn is_kept(resource: &Resource) -> bool {
+/// Whether a resource stays when a deployment is put to sleep: the network does where a database is in it.
+pub(super) fn is_kept(s: &Settings, resource: &Resource) -> bool {
     [FOUNDATION, STACK, BUCKET, TABLE, DATABASE, SECRET].contains(&resource.kind.as_str())
-        || (resource.kind == NETWORK && resource.limit.contains("database"))
+        || (resource.kind == NETWORK && s.own_database())
 }
 
 /// Everything that is created. Where CloudFormation chooses a name, it begins with the stack's and the part's.
@@ -79,7 +79,7 @@ pub(super) fn resources(s: &Settings) -> Vec<Resource> {
             "the catalog: db.t4g.micro in one zone, 20 to 100 GB, logins by IAM; kept when the stack is deleted";
         out.push(Resource::new(DATABASE, chosen("database"), limit));
         out.push(Resource::new(SECRET, format!("{}-database", s.name), "the database's administrator, used once"));
-    } else if s.database_secret.is_none() {
+    } else if s.has_table() {
         let limit = format!("the catalog, {}; 400 KB a record; kept when the stack is deleted", "by the request");
         out.push(Resource::new(TABLE, chosen("Table"), limit));
     }
@@ -87,9 +87,38 @@ pub(super) fn resources(s: &Settings) -> Vec<Resource> {
         let names: Vec<&str> = s.passed.iter().map(|needed| needed.name.as_str()).collect();
         out.push(Resource::new(SECRET, &s.name, format!("one JSON object, 64 KB: {}", names.join(", "))));
     }
-    let told = if s.notify { "; the webhook hears of them" } else { "" };
+    let told =
+        if s.notify { "the webhook hears of them" } else { "nobody hears of them: no [notify] asks for `alarm`" };
     out.extend(
-        ALARMS.map(|alarm| Resource::new("alarm", format!("{}-{alarm}", s.name), format!("within 5 minutes{told}"))),
+        ALARMS.map(|alarm| Resource::new("alarm", format!("{}-{alarm}", s.name), format!("within 5 minutes; {told}"))),
     );
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use hakiri_core::spec::{ManifestText, parse};
+
+    use super::*;
+    use crate::deploy::input::Input;
+
+    #[test]
+    fn a_network_stays_with_the_database_in_it_and_with_nothing_else() {
+        for (settings, expected) in [
+            ("compute = \"fargate\"", &[FOUNDATION, STACK, BUCKET, TABLE][..]),
+            ("catalog = \"postgres\"", &[FOUNDATION, STACK, NETWORK, BUCKET, DATABASE, SECRET]),
+        ] {
+            let text = format!(
+                "[project]\nname = \"p\"\n[deploy.aws]\n{settings}\n[[pipeline]]\nid = \"a\"\nschedule = \"every 1h\"\n\
+                 source = {{ connector = \"file\", config = {{ path = \"s3://in/a.csv\" }} }}\n"
+            );
+            let manifest = [ManifestText::new("hakiri.toml", text)];
+            let project = parse(&manifest, None, &crate::world::connectors().list()).unwrap();
+            let s = Settings::of(&Input { project: &project, manifest: &manifest, project_from_files: None });
+            let all = resources(&s);
+            let kept: Vec<&str> = all.iter().filter(|r| is_kept(&s, r)).map(|r| r.kind.as_str()).collect();
+            assert_eq!(kept, expected, "{settings}");
+            assert!(all.iter().any(|r| r.kind == NETWORK), "{settings}");
+        }
+    }
 }

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hakiri_core::spec::{AwsCatalog, AwsSpec, PipelineSpec, deploy_memory_mib};
+use hakiri_core::spec::{AwsCatalog, AwsSpec, NotifyEvent, PipelineSpec, deploy_memory_mib};
 
 use super::schedule::{self, Wakes};
 use super::shape::{self, Choice, Compute};
-use crate::deploy::input::{Input, buckets};
+use crate::deploy::input::{Input, bucket_keys};
 use crate::deploy::secrets::{self, Needed};
+use crate::notify::wants;
 
 /// The longest name of what is created: with `-foundation` it is within the 64 characters of a function's or a
 /// schedule group's.
@@ -28,6 +29,8 @@ pub(in crate::deploy) struct Settings {
     pub(in crate::deploy) catalog: Choice<AwsCatalog>,
     /// The secret that tells an existing database.
     pub(in crate::deploy) database_secret: Option<String>,
+    /// What that secret does not say, or says otherwise, as the query of a URL.
+    pub(in crate::deploy) database_query: String,
     /// The pipelines that are woken, in the manifest's order.
     pub(in crate::deploy) pipelines: Vec<Woken>,
     /// What the function does; none when nothing needs one.
@@ -41,12 +44,13 @@ pub(in crate::deploy) struct Settings {
     /// Where in the bucket: with an environment and a bucket of one's own in a place of its own, since both environments
     /// could name the same bucket.
     pub(in crate::deploy) prefix: Option<String>,
-    /// The buckets that pipelines read files from, other than the store.
-    pub(in crate::deploy) read: Vec<String>,
+    /// The buckets that pipelines read files from, each with the keys and patterns of keys in it. The store's may be among
+    /// them: its rights end at the project's folder.
+    pub(in crate::deploy) read: BTreeMap<String, BTreeSet<String>>,
     /// What the pipelines that are woken and the webhook need, by name: the keys of the secret. Without any there is no
     /// secret.
     pub(in crate::deploy) passed: Vec<Needed>,
-    /// Whether a webhook hears of failures, and so of alarms.
+    /// Whether a webhook hears of alarms.
     pub(in crate::deploy) notify: bool,
     pub(in crate::deploy) kms_key: Option<String>,
     pub(in crate::deploy) boundary: Option<String>,
@@ -119,13 +123,13 @@ impl Settings {
         let runs_on = |compute| pipelines.iter().any(|p| p.compute.chosen == compute);
         let memory = spec.memory.as_deref().and_then(deploy_memory_mib);
         let catalog = shape::catalog(spec);
-        let notify = input.project.notify.is_some();
+        let notify = input.project.notify.as_ref().is_some_and(|notify| wants(notify, NotifyEvent::Alarm));
         let task = runs_on(Compute::Fargate).then(|| Size::of(memory.unwrap_or(TASK_MIB)));
         let needs_network = task.is_some() || is_own_database(spec, catalog.chosen);
-        let read: BTreeSet<&str> = scheduled.iter().flat_map(|p| buckets(p)).collect();
         Self {
             region: spec.region.clone(),
             database_secret: spec.database_secret_arn.clone(),
+            database_query: database_query(spec),
             function: match (runs_on(Compute::Lambda), notify) {
                 (true, _) => Some(Function::Runs(memory.unwrap_or(FUNCTION_MIB))),
                 (false, true) => Some(Function::Tells),
@@ -141,7 +145,7 @@ impl Settings {
                 },
             },
             prefix: (spec.bucket.is_some() && input.project.env.is_some()).then(|| name.clone()),
-            read: read.into_iter().filter(|b| Some(*b) != spec.bucket.as_deref()).map(str::to_owned).collect(),
+            read: read(&scheduled),
             bucket: spec.bucket.clone(),
             passed: secrets::of_pipelines(input, scheduled),
             kms_key: spec.kms_key_arn.clone(),
@@ -165,6 +169,11 @@ impl Settings {
         self.pipelines.iter().any(|p| p.compute.chosen == compute)
     }
 
+    /// Whether the catalog is a table of DynamoDB.
+    pub(in crate::deploy) fn has_table(&self) -> bool {
+        self.catalog.chosen == AwsCatalog::Dynamodb
+    }
+
     /// Whether the deployment has a database of its own.
     pub(in crate::deploy) fn own_database(&self) -> bool {
         self.catalog.chosen == AwsCatalog::Postgres && self.database_secret.is_none()
@@ -173,6 +182,24 @@ impl Settings {
 
 fn is_own_database(spec: &AwsSpec, catalog: AwsCatalog) -> bool {
     catalog == AwsCatalog::Postgres && spec.database_secret_arn.is_none()
+}
+
+fn database_query(spec: &AwsSpec) -> String {
+    let (host, port) = match spec.database_host.as_deref().map(|host| host.split_once(':').ok_or(host)) {
+        Some(Ok((host, port))) => (Some(host), Some(port)),
+        Some(Err(host)) => (Some(host), None),
+        None => (None, None),
+    };
+    let all = [("host", host), ("port", port), ("dbname", spec.database_name.as_deref())];
+    all.into_iter().filter_map(|(name, value)| value.map(|value| format!("{name}={value}&"))).collect()
+}
+
+fn read(pipelines: &[&PipelineSpec]) -> BTreeMap<String, BTreeSet<String>> {
+    let mut out: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (bucket, key) in pipelines.iter().flat_map(|p| bucket_keys(p)) {
+        out.entry(bucket.to_owned()).or_default().insert(key.to_owned());
+    }
+    out
 }
 
 fn woken(spec: &AwsSpec, pipeline: &PipelineSpec) -> Woken {

@@ -207,7 +207,9 @@ impl Part<'_> {
     fn catalog(self) -> String {
         match (self.s.catalog.chosen, &self.s.database_secret) {
             (AwsCatalog::Dynamodb, _) => "!Sub \"dynamodb://${Table}\"".to_owned(),
-            (AwsCatalog::Postgres, Some(arn)) => quoted(&format!("rds-secret:{arn}?sslrootcert={CA}")),
+            (AwsCatalog::Postgres, Some(arn)) => {
+                quoted(&format!("rds-secret:{arn}?{}sslrootcert={CA}", self.s.database_query))
+            }
             // The administrator's login is taken where the other one is refused, to make it: nobody else reaches the
             // database.
             (AwsCatalog::Postgres, None) => quoted(&format!(

@@ -50,12 +50,20 @@ fn the_linters_find_nothing_in_any_shape() {
 }
 
 /// Faults that were put into the files: where, what was there, and what took its place.
-const FAULTS: [(&str, &str, &str); 20] = [
+const FAULTS: [(&str, &str, &str); 27] = [
     ("template.yaml", "!GetAtt Function.Arn", "!GetAtt Funktion.Arn"),
     ("template.yaml", "Timeout: 900", "Timeout: 901"),
     ("template.yaml", "s3:PutObject", "s3:PutObjekt"),
     ("template.yaml", "- s3:DeleteObject", "- s3:GetObject"),
     ("template.yaml", "dynamodb:Query", "dynamodb:Scan"),
+    // Rights on more than what is meant.
+    ("template.yaml", "Resource: !GetAtt Table.Arn", "Resource: \"*\""),
+    ("template.yaml", "Resource: !GetAtt FunctionLogs.Arn", "Resource: \"*\""),
+    ("template.yaml", "${Bucket.Arn}/test/*", "${Bucket.Arn}/*"),
+    ("template.yaml", "s3:::acme-inbox/sales/*", "s3:::acme-inbox/*"),
+    ("template.yaml", ":task-definition/hakiri-test\"", ":task-definition/*\""),
+    ("template.yaml", "- !GetAtt StartRole.Arn", "- \"*\""),
+    ("template.yaml", "iam:PassedToService: ecs-tasks", "aws:PrincipalTag: ecs-tasks"),
     ("template.yaml", "DeletionPolicy: RetainExceptOnCreate", "DeletionPolicy: Delete"),
     ("template.yaml", "cron(0/15 * * * ? *)", "cron(0/15 * * * * *)"),
     ("template.yaml", "cron(0/15 * * * ? *)", "cron(0/15 25 * * ? *)"),
@@ -75,10 +83,15 @@ const FAULTS: [(&str, &str, &str); 20] = [
 
 #[test]
 fn each_fault_is_seen_by_a_linter_or_a_check() {
-    let project = Project::new(&by_the_hour("${SHOP_DATABASE}"));
+    let manifest = by_the_hour("${SHOP_DATABASE}");
+    let project = Project::new(&manifest);
     project.hakiri(&["deploy", "aws"]).expect(0);
     let dir = tempfile::tempdir().unwrap();
     let mut unseen = Vec::new();
+    // Without a fault nothing is seen, or it would be no fault that is.
+    let whole = read::of(&project, DIR);
+    let definition = machine::substituted(&text(&project, "deploy/aws/hakiri.asl.json"), &read::substitutions(&whole));
+    assert_eq!(rights::used(&whole, &serde_json::from_str(&definition).unwrap(), &manifest), rights::granted(&whole));
     for (n, (file, from, to)) in FAULTS.into_iter().enumerate() {
         let at = |name: &str| {
             let whole = text(&project, &format!("{DIR}/{name}"));
@@ -91,7 +104,7 @@ fn each_fault_is_seen_by_a_linter_or_a_check() {
         let mut seen = template::problems(&yaml, &definition);
         seen.extend(machine::problems(&substituted));
         if let Ok(machine) = serde_json::from_str(&substituted)
-            && rights::used(&parsed, &machine) != rights::granted(&parsed)
+            && rights::used(&parsed, &machine, &manifest) != rights::granted(&parsed)
         {
             seen.push("rights".to_owned());
         }
