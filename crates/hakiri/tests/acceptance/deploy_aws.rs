@@ -420,3 +420,30 @@ fn more_than_a_stack_holds_is_refused() {
     project.manifest(&many(400));
     project.hakiri(&["deploy", "aws"]).expect(0);
 }
+
+#[test]
+fn tags_that_make_a_template_too_large_for_text_are_refused() {
+    // What AWS takes at most but for the ten that are its own.
+    let tags = |letter: &str| {
+        let all: Vec<String> = (0..40).map(|n| format!("tag{n} = \"{}\"", letter.repeat(256))).collect();
+        format!("tags = {{ {} }}", all.join(", "))
+    };
+    let asleep = "the template of what holds data alone, which `hakiri destroy` deploys, would have";
+    let database = "catalog = \"postgres\"";
+    let project = Project::new("");
+    for (settings, says) in [
+        // The letters of most languages are two or three bytes.
+        (format!("compute = \"fargate\"\n{}", tags("\u{5024}")), "foundation.yaml would have"),
+        (format!("{database}\n{}", tags("a")), asleep),
+    ] {
+        project.manifest(&with(&settings, SHOP));
+        let refused = project.hakiri(&["deploy", "aws"]).expect(2);
+        refused.says("HK1202").says(says).says("CloudFormation takes 51200 without a bucket");
+        refused.says("fewer or shorter tags");
+        assert!(!project.path().join("deploy").exists(), "{says}");
+    }
+    // The awake template goes by way of a bucket, and may be larger.
+    project.manifest(&with(&tags("a"), SHOP));
+    project.hakiri(&["deploy", "aws"]).expect(0);
+    assert!(text(&project, "deploy/aws/template.yaml").len() > 51_200);
+}
