@@ -355,7 +355,11 @@ fn what_the_platform_cannot_do_is_refused_before_anything_is_written() {
         ),
         (SHOP.replace("API_TOKEN", "HAKIRI_SECRETS"), "HAKIRI_SECRETS of a secret is taken", "another name"),
         (SHOP.replace("API_TOKEN", "AWS_SESSION_TOKEN"), "AWS_SESSION_TOKEN of a secret is taken", "another name"),
-        (with("memory = \"12GiB\"", SHOP), "12288 MiB, and a function has 10240", "10GiB at most"),
+        (
+            with("memory = \"12GiB\"", SHOP),
+            "12288 MiB, and a function has 10240",
+            "10GiB at most, or compute to fargate",
+        ),
         (with("compute = \"fargate\"\nmemory = \"33GiB\"", SHOP), "no size of a Fargate task", "36GiB"),
         (with("compute = \"fargate\"\nmemory = \"700MiB\"", SHOP), "no size of a Fargate task", "set memory to 1GiB"),
         (with("compute = \"fargate\"\nmemory = \"256GiB\"", SHOP), "no size of a Fargate task", "120GiB at most"),
@@ -399,6 +403,23 @@ fn what_the_platform_cannot_do_is_refused_before_anything_is_written() {
     // The network reaches what is private in it.
     let project = Project::new(&with(NETWORK, &private));
     project.hakiri(&["deploy", "aws"]).expect(0).says("by-hand runs on Fargate: its source is in a private network");
+}
+
+#[test]
+fn memory_beyond_a_function_goes_with_no_pipeline_on_functions() {
+    let project = Project::new(&with("fargate = [\"api\"]\nmemory = \"12GiB\"", SHOP));
+    let refused = project.hakiri(&["deploy", "aws"]).expect(2);
+    refused.says("HK1202").says("12288 MiB, and a function has 10240 at most");
+    // What it says to do helps.
+    refused.says("set it to 10GiB at most, or compute to fargate");
+    for settings in
+        ["fargate = [\"api\"]\nmemory = \"10GiB\"", "fargate = [\"api\"]\nmemory = \"12GiB\"\ncompute = \"fargate\""]
+    {
+        project.manifest(&with(settings, SHOP));
+        project.hakiri(&["deploy", "aws"]).expect(0);
+    }
+    let task = all(&read::of(&project, DIR), "AWS::ECS::TaskDefinition")["Task"]["Memory"].clone();
+    assert_eq!(task, "12288");
 }
 
 #[test]

@@ -120,7 +120,9 @@ fn sizes(s: &Settings, out: &mut Vec<Refusal>) {
                 "[deploy.aws] memory is {} MiB, and a function has {FUNCTION_MOST_MIB} at most",
                 function.memory_mib()
             ),
-            "set memory to 10GiB at most, or run the pipelines that need more on Fargate, with compute or fargate",
+            // It is one value for both: with a single pipeline left on functions it would be too much again.
+            "memory is that of functions and of tasks: set it to 10GiB at most, or compute to fargate, which leaves no \
+             functions to have it",
         ));
     }
     if let Some(size) = s.task.filter(|size| !size.exists()) {
