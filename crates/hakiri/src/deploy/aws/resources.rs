@@ -80,8 +80,11 @@ pub(super) fn resources(s: &Settings) -> Vec<Resource> {
         out.push(Resource::new(DATABASE, chosen("database"), limit));
         out.push(Resource::new(SECRET, format!("{}-database", s.name), "the database's administrator, used once"));
     } else if s.database_secret.is_none() {
-        let limit = format!("the catalog, {}; 400 KB a record; kept when the stack is deleted", "by the request");
-        out.push(Resource::new(TABLE, chosen("Table"), limit));
+        out.push(Resource::new(
+            TABLE,
+            chosen("Table"),
+            "the catalog, paid by the request; kept when the stack is deleted",
+        ));
     }
     if !s.passed.is_empty() {
         let names: Vec<&str> = s.passed.iter().map(|needed| needed.name.as_str()).collect();
