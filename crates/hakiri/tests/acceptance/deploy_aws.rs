@@ -186,6 +186,9 @@ fn a_function_and_a_table_are_what_there_is_unless_more_is_asked_for() {
         "HAKIRI_MEMORY": "512MiB", "HAKIRI_SECRETS": { "Fn::GetAtt": ["Secret", "Id"] },
     });
     assert_eq!(function["Environment"]["Variables"], told);
+    // What does not fit into it is said before it is there.
+    let disk = &function["EphemeralStorage"]["Size"];
+    project.hakiri(&["deploy", "aws", "--plan"]).expect(0).says(&format!("{disk} MiB of disk"));
     assert!(!kinds(&template).iter().any(|kind| kind.contains("::EC2::") || kind.contains("::ECS::")));
     let schedules = all(&template, "AWS::Scheduler::Schedule");
     let expressions: Vec<&str> = schedules.values().map(|s| s["ScheduleExpression"].as_str().unwrap()).collect();
