@@ -86,8 +86,8 @@ impl<'s> Cli<'s> {
         let delete = format!("delete it with `{} && {gone}`", again("delete-stack"));
         let first = |left: &str| {
             format!(
-                "the first creation of the stack {stack} failed, and CloudFormation neither updates nor creates it before \
-                 it is deleted. {left}"
+                "the first creation of the stack {stack} failed, and CloudFormation neither updates nor creates it \
+                 before it is deleted. {left}"
             )
         };
         let nothing = match absent {

@@ -40,9 +40,9 @@ struct PerCall {
     seconds: f64,
 }
 
-/// A run that reads little and commits one table, from the opening of catalog and store to the `begin` that finds nothing
-/// more due. That last one reads 2 units of the catalog, and they are among the figure: counted once more, with it, a
-/// run took 66 units in a task, and 73 where its operations were called one by one.
+/// A run that reads little and commits one table, from the opening of catalog and store to the `begin` that finds
+/// nothing more due. That last one reads 2 units of the catalog, and they are within the figure: counted once more, with
+/// it, a run took 66 units in a task, and 73 where its operations were called one by one.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PerRun {
@@ -261,7 +261,8 @@ mod tests {
         let near = |found: f64, expected: f64| (found - expected).abs() < expected.abs() * 0.001;
         let one = plan("every 15m", "\"x\"", "");
         assert!(near(one["Lambda requests"], 4.0 * 2_920.0) && near(one["Lambda duration"], 4.0 * 2_920.0), "{one:?}");
-        // Start, Begin, AfterBegin, Steps, three for the table, AfterSteps, Commit, AfterCommit, Begin, AfterBegin, Done.
+        // Start, Begin, AfterBegin, Steps, three for the table, AfterSteps, Commit, AfterCommit, Begin, AfterBegin,
+        // Done.
         assert!(near(one["Step Functions, Standard"], 13.0 * 2_920.0), "{one:?}");
         assert!(near(one["DynamoDB write units"], 54.0 * 2_920.0), "{one:?}");
         assert!(
