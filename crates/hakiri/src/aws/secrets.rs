@@ -123,7 +123,138 @@ fn values(secret: &Secret) -> Result<BTreeMap<String, Secret>> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+
     use super::*;
+
+    const ARN: &str = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop-AbCdEf";
+    const NAME: &str = "A_TOKEN_OF_THIS_TEST";
+
+    /// Stands until it is set.
+    #[derive(Debug)]
+    struct Stopped(AtomicI64);
+
+    impl Clock for Stopped {
+        fn now(&self) -> Instant {
+            Instant::from_millis(self.0.load(Ordering::SeqCst))
+        }
+    }
+
+    /// A Secrets Manager with one secret, out of order while it holds none, and whoever asks it.
+    struct Double {
+        value: Arc<std::sync::Mutex<Option<&'static str>>>,
+        asked: Arc<AtomicUsize>,
+        clock: Arc<Stopped>,
+        managed: Managed,
+    }
+
+    impl Double {
+        fn new() -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            let value = Arc::new(std::sync::Mutex::new(None));
+            let asked = Arc::new(AtomicUsize::new(0));
+            let (held, count) = (value.clone(), asked.clone());
+            std::thread::spawn(move || {
+                for mut stream in listener.incoming().map_while(std::result::Result::ok) {
+                    let (mut request, mut buffer) = (Vec::new(), [0; 4096]);
+                    while !request.ends_with(b"}") {
+                        let n = stream.read(&mut buffer).unwrap();
+                        assert!(n > 0);
+                        request.extend_from_slice(&buffer[..n]);
+                    }
+                    count.fetch_add(1, Ordering::SeqCst);
+                    let held: Option<&str> = *held.lock().unwrap();
+                    let (status, body) = held.map_or((503, String::new()), |value| {
+                        let secret = serde_json::json!({ NAME: value }).to_string();
+                        (200, serde_json::json!({ "SecretString": secret }).to_string())
+                    });
+                    let length = body.len();
+                    let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+                    stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+                }
+            });
+            let variable = |name: &str| match name {
+                "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("x".to_owned()),
+                "AWS_ENDPOINT_URL_SECRETS_MANAGER" => Some(url.clone()),
+                _ => None,
+            };
+            let clock = Arc::new(Stopped(AtomicI64::new(1_800_000_000_000)));
+            let managed = Managed {
+                environment: EnvironmentSecrets::new(std::path::Path::new("/nonexistent")),
+                stored: Stored::new(ARN, &variable).unwrap(),
+                clock: clock.clone(),
+                known: Mutex::default(),
+            };
+            Self { value, asked, clock, managed }
+        }
+
+        fn holds(&self, value: Option<&'static str>) {
+            *self.value.lock().unwrap() = value;
+        }
+
+        fn pass(&self, millis: i64) {
+            self.clock.0.fetch_add(millis, Ordering::SeqCst);
+        }
+
+        /// What a step is given, and how often the service has been asked by then.
+        async fn given(&self) -> (String, usize) {
+            let secrets = self.managed.secrets(&[NAME.to_owned()]).await.unwrap();
+            (secrets.get(NAME).unwrap().expose().to_owned(), self.asked.load(Ordering::SeqCst))
+        }
+    }
+
+    fn is(value: &str, asked: usize) -> (String, usize) {
+        (value.to_owned(), asked)
+    }
+
+    #[tokio::test]
+    async fn what_was_read_is_used_for_five_minutes_and_read_again_then() {
+        let double = Double::new();
+        double.holds(Some("one"));
+        assert_eq!(double.given().await, is("one", 1));
+        double.holds(Some("two"));
+        double.pass(FRESH_MS - 1);
+        assert_eq!(double.given().await, is("one", 1));
+        double.pass(1);
+        assert_eq!(double.given().await, is("two", 2));
+        // What was read anew is as fresh as what was read first.
+        double.pass(FRESH_MS - 1);
+        assert_eq!(double.given().await, is("two", 2));
+    }
+
+    #[tokio::test]
+    async fn what_is_known_is_used_while_the_service_is_away() {
+        let double = Double::new();
+        // Without anything known there is nothing to go on with. A try is three requests.
+        let error = double.managed.secrets(&[NAME.to_owned()]).await.unwrap_err();
+        assert_eq!((error.code(), double.asked.swap(0, Ordering::SeqCst)), (Code::SecretsUnavailable, 3));
+        double.holds(Some("one"));
+        assert_eq!(double.given().await, is("one", 1));
+        double.holds(None);
+        double.pass(FRESH_MS);
+        assert_eq!(double.given().await, is("one", 4));
+        // Not every step waits for it: it is left alone for a while.
+        double.holds(Some("two"));
+        double.pass(PAUSE_MS - 1);
+        assert_eq!(double.given().await, is("one", 4));
+        double.pass(1);
+        assert_eq!(double.given().await, is("two", 5));
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_went_back_does_not_keep_what_is_old() {
+        let double = Double::new();
+        double.holds(Some("one"));
+        assert_eq!(double.given().await, is("one", 1));
+        double.holds(Some("two"));
+        double.pass(-24 * 3_600_000);
+        assert_eq!(double.given().await, is("two", 2));
+        double.pass(FRESH_MS - 1);
+        assert_eq!(double.given().await, is("two", 2));
+    }
 
     #[test]
     fn values_are_texts_and_are_never_quoted() {

@@ -190,6 +190,9 @@ fn a_function_and_a_table_are_what_there_is_unless_more_is_asked_for() {
         "HAKIRI_MEMORY": "512MiB", "HAKIRI_SECRETS": { "Fn::GetAtt": ["Secret", "Id"] },
     });
     assert_eq!(function["Environment"]["Variables"], told);
+    // What does not fit into it is said before it is there.
+    let disk = &function["EphemeralStorage"]["Size"];
+    project.hakiri(&["deploy", "aws", "--plan"]).expect(0).says(&format!("{disk} MiB of disk"));
     assert!(!kinds(&template).iter().any(|kind| kind.contains("::EC2::") || kind.contains("::ECS::")));
     let schedules = all(&template, "AWS::Scheduler::Schedule");
     let expressions: Vec<&str> = schedules.values().map(|s| s["ScheduleExpression"].as_str().unwrap()).collect();
@@ -457,7 +460,11 @@ fn what_the_platform_cannot_do_is_refused_before_anything_is_written() {
         ),
         (SHOP.replace("API_TOKEN", "HAKIRI_SECRETS"), "HAKIRI_SECRETS of a secret is taken", "another name"),
         (SHOP.replace("API_TOKEN", "AWS_SESSION_TOKEN"), "AWS_SESSION_TOKEN of a secret is taken", "another name"),
-        (with("memory = \"12GiB\"", SHOP), "12288 MiB, and a function has 10240", "10GiB at most"),
+        (
+            with("memory = \"12GiB\"", SHOP),
+            "12288 MiB, and a function has 10240",
+            "10GiB at most, or compute to fargate",
+        ),
         (with("compute = \"fargate\"\nmemory = \"33GiB\"", SHOP), "no size of a Fargate task", "36GiB"),
         (with("compute = \"fargate\"\nmemory = \"700MiB\"", SHOP), "no size of a Fargate task", "set memory to 1GiB"),
         (with("compute = \"fargate\"\nmemory = \"256GiB\"", SHOP), "no size of a Fargate task", "120GiB at most"),
@@ -504,6 +511,23 @@ fn what_the_platform_cannot_do_is_refused_before_anything_is_written() {
 }
 
 #[test]
+fn memory_beyond_a_function_goes_with_no_pipeline_on_functions() {
+    let project = Project::new(&with("fargate = [\"api\"]\nmemory = \"12GiB\"", SHOP));
+    let refused = project.hakiri(&["deploy", "aws"]).expect(2);
+    refused.says("HK1202").says("12288 MiB, and a function has 10240 at most");
+    // What it says to do helps.
+    refused.says("set it to 10GiB at most, or compute to fargate");
+    for settings in
+        ["fargate = [\"api\"]\nmemory = \"10GiB\"", "fargate = [\"api\"]\nmemory = \"12GiB\"\ncompute = \"fargate\""]
+    {
+        project.manifest(&with(settings, SHOP));
+        project.hakiri(&["deploy", "aws"]).expect(0);
+    }
+    let task = all(&read::of(&project, DIR), "AWS::ECS::TaskDefinition")["Task"]["Memory"].clone();
+    assert_eq!(task, "12288");
+}
+
+#[test]
 fn more_than_a_stack_holds_is_refused() {
     let many = |n: usize| {
         (0..n).fold(SHOP.to_owned(), |text, n| {
@@ -521,4 +545,31 @@ fn more_than_a_stack_holds_is_refused() {
         .says("split the project");
     project.manifest(&many(400));
     project.hakiri(&["deploy", "aws"]).expect(0);
+}
+
+#[test]
+fn tags_that_make_a_template_too_large_for_text_are_refused() {
+    // What AWS takes at most but for the ten that are its own.
+    let tags = |letter: &str| {
+        let all: Vec<String> = (0..40).map(|n| format!("tag{n} = \"{}\"", letter.repeat(256))).collect();
+        format!("tags = {{ {} }}", all.join(", "))
+    };
+    let asleep = "the template of what holds data alone, which `hakiri destroy` deploys, would have";
+    let database = "catalog = \"postgres\"";
+    let project = Project::new("");
+    for (settings, says) in [
+        // The letters of most languages are two or three bytes.
+        (format!("compute = \"fargate\"\n{}", tags("\u{5024}")), "foundation.yaml would have"),
+        (format!("{database}\n{}", tags("a")), asleep),
+    ] {
+        project.manifest(&with(&settings, SHOP));
+        let refused = project.hakiri(&["deploy", "aws"]).expect(2);
+        refused.says("HK1202").says(says).says("CloudFormation takes 51200 without a bucket");
+        refused.says("fewer or shorter tags");
+        assert!(!project.path().join("deploy").exists(), "{says}");
+    }
+    // The awake template goes by way of a bucket, and may be larger.
+    project.manifest(&with(&tags("a"), SHOP));
+    project.hakiri(&["deploy", "aws"]).expect(0);
+    assert!(text(&project, "deploy/aws/template.yaml").len() > 51_200);
 }

@@ -223,6 +223,29 @@ fn a_first_creation_that_failed_is_recognised_with_what_to_do() {
 }
 
 #[test]
+fn what_a_first_creation_may_have_left_is_looked_at_before_it_is_deleted() {
+    let project = Project::new(SHOP);
+    let tools = Tools::new(&["aws"]);
+    tools.hakiri(&project, &APPLY, &ENV).expect(0);
+    tools.log();
+    let delete = format!("delete it with `aws cloudformation delete-stack --stack-name {STACK} && ");
+    let events = format!("`aws cloudformation describe-stack-events --stack-name {STACK}`");
+    for state in ["ROLLBACK_FAILED", "CREATE_FAILED"] {
+        tools.note(&format!("stacks/{STACK}"), &format!("{state}\n"));
+        let refused = tools.hakiri(&project, &APPLY, &ENV).expect(1);
+        refused.says("HK1207").says("may still be there, run and hold data").says(&events).says(&delete);
+        assert!(!refused.stderr.contains("Nothing of it runs"), "{}", refused.stderr);
+        assert!(!tools.log().contains(&main_stack("")), "{state}");
+        // Nor is it said to be destroyed while it may run.
+        let refused = tools.hakiri(&project, &DESTROY, &[]).expect(1);
+        refused.says("HK1207").says("may still be there, run and hold data").says(&events).says(&delete);
+        assert_eq!(tools.log(), Vec::<String>::new(), "{state}");
+    }
+    tools.note(&format!("stacks/{STACK}"), "ROLLBACK_COMPLETE\n");
+    tools.hakiri(&project, &DESTROY, &[]).expect(0).says("there is nothing to do");
+}
+
+#[test]
 fn what_an_interrupted_apply_has_left_under_way_is_waited_for() {
     let project = Project::new(SHOP);
     let tools = Tools::new(&["aws"]);

@@ -83,20 +83,34 @@ impl<'s> Cli<'s> {
         let wait = |what: &str| Verdict::Wait(self.words(&self.waiting(what, stack)));
         let again = |what: &str| line(&self.words(&["cloudformation", what, "--stack-name", stack]));
         let gone = line(&self.words(&self.waiting("delete", stack)));
-        let anew = match absent {
+        let delete = format!("delete it with `{} && {gone}`", again("delete-stack"));
+        let first = |left: &str| {
+            format!(
+                "the first creation of the stack {stack} failed, and CloudFormation neither updates nor creates it \
+                 before it is deleted. {left}"
+            )
+        };
+        let nothing = match absent {
             // There is nothing in it that runs.
             Absent::Nothing => Verdict::Skip,
-            Absent::Create => Verdict::Refuse(format!(
-                "the first creation of the stack {stack} failed, and CloudFormation neither updates nor creates it \
-                 before it is deleted. Nothing of it runs and no data was in it: what it had created was deleted again. \
-                 Correct what failed, and delete it with `{} && {gone}`",
-                again("delete-stack")
-            )),
+            Absent::Create => Verdict::Refuse(first(&format!(
+                "Nothing of it runs and no data was in it: what it had created was deleted again. Correct what failed, \
+                 and {delete}"
+            ))),
+        };
+        // Whoever takes it away is told as well: to pass by would be to say that nothing runs.
+        let remains = |why: &str| {
+            Verdict::Refuse(first(&format!(
+                "{why}, so that parts of it may still be there, run and hold data. Look first at what there is, with \
+                 `{}`, and at what of it holds data (bucket, table or database, secret). Then correct what failed, and \
+                 {delete}",
+                again("describe-stack-events")
+            )))
         };
         let states = vec![
-            ("ROLLBACK_COMPLETE", anew.clone()),
-            ("ROLLBACK_FAILED", anew.clone()),
-            ("CREATE_FAILED", anew),
+            ("ROLLBACK_COMPLETE", nothing),
+            ("ROLLBACK_FAILED", remains("What it had created could not all be deleted again")),
+            ("CREATE_FAILED", remains("What it had created was not deleted again")),
             (
                 "DELETE_FAILED",
                 Verdict::Refuse(format!(
@@ -177,14 +191,14 @@ mod tests {
         // All that the API names.
         for (state, create, nothing) in [
             ("CREATE_COMPLETE", "go", "go"),
-            ("CREATE_FAILED", "refuse", "skip"),
+            ("CREATE_FAILED", "refuse", "refuse"),
             ("CREATE_IN_PROGRESS", "wait", "wait"),
             ("DELETE_COMPLETE", "go", "go"),
             ("DELETE_FAILED", "refuse", "refuse"),
             ("DELETE_IN_PROGRESS", "wait", "wait"),
             ("REVIEW_IN_PROGRESS", "go", "go"),
             ("ROLLBACK_COMPLETE", "refuse", "skip"),
-            ("ROLLBACK_FAILED", "refuse", "skip"),
+            ("ROLLBACK_FAILED", "refuse", "refuse"),
             ("ROLLBACK_IN_PROGRESS", "wait", "wait"),
             ("UPDATE_COMPLETE", "go", "go"),
             ("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "wait", "wait"),
@@ -211,6 +225,13 @@ mod tests {
         let Verdict::Refuse(hint) = of(Absent::Create, "ROLLBACK_COMPLETE") else { panic!("not refused") };
         let delete = "aws cloudformation delete-stack --stack-name hakiri-shop --region eu-central-1 && aws \
                       cloudformation wait stack-delete-complete --stack-name hakiri-shop --region eu-central-1";
-        assert!(hint.contains(delete), "{hint}");
+        assert!(hint.contains(delete) && hint.contains("Nothing of it runs"), "{hint}");
+        let events = "with `aws cloudformation describe-stack-events --stack-name hakiri-shop --region eu-central-1`";
+        for state in ["ROLLBACK_FAILED", "CREATE_FAILED"] {
+            let Verdict::Refuse(hint) = of(Absent::Create, state) else { panic!("{state} is not refused") };
+            assert!(hint.contains("may still be there, run and hold data") && hint.contains(events), "{hint}");
+            assert!(hint.contains("what of it holds data") && hint.contains(delete), "{hint}");
+            assert!(!hint.contains("Nothing of it runs"), "{hint}");
+        }
     }
 }

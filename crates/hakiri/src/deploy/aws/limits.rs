@@ -21,6 +21,8 @@ const SCHEDULE_NAME: usize = 64;
 const RESOURCES: usize = 500;
 /// The largest template that CloudFormation takes from a bucket, in bytes.
 const TEMPLATE: usize = 1_000_000;
+/// The largest that it takes as text, which is how it is given where there is no bucket yet or any more, in bytes.
+const TEXT: usize = 51_200;
 
 /// Beginnings of names of variables that the platform sets, or that the AWS clients obey.
 const RESERVED: [&str; 5] = ["AWS_", "LAMBDA_", "ECS_", "_HANDLER", "_X_AMZN_"];
@@ -118,7 +120,9 @@ fn sizes(s: &Settings, out: &mut Vec<Refusal>) {
                 "[deploy.aws] memory is {} MiB, and a function has {FUNCTION_MOST_MIB} at most",
                 function.memory_mib()
             ),
-            "set memory to 10GiB at most, or run the pipelines that need more on Fargate, with compute or fargate",
+            // It is one value for both: with a single pipeline left on functions it would be too much again.
+            "memory is that of functions and of tasks: set it to 10GiB at most, or compute to fargate, which leaves no \
+             functions to have it",
         ));
     }
     if let Some(size) = s.task.filter(|size| !size.exists()) {
@@ -241,6 +245,20 @@ fn whole(input: &Input<'_>, s: &Settings, out: &mut Vec<Refusal>) {
             format!("the template would have {} bytes, and CloudFormation takes {TEMPLATE}", text.len()),
             "split the project in two, or give fewer tags: they stand at every resource",
         ));
+    }
+    // Neither goes by way of a bucket: the one makes it, and `destroy` must not need it.
+    let as_text = [
+        ("foundation.yaml", template::foundation(input, s)),
+        ("the template of what holds data alone, which `hakiri destroy` deploys,", template::template(input, s, false)),
+    ];
+    for (what, text) in as_text {
+        let bytes = text.map_or(0, |text| text.len());
+        if bytes > TEXT {
+            out.push(Refusal::new(
+                format!("{what} would have {bytes} bytes, and CloudFormation takes {TEXT} without a bucket"),
+                "give fewer or shorter tags: they stand at every resource",
+            ));
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What there is in the account, for people to see before it is.
 
 use super::settings::{Function, Network, Settings};
+use super::template::DISK_MIB;
 use crate::deploy::resources::{Resource, SECRET};
 
 /// What is watched, by the end of an alarm's name.
@@ -46,8 +47,8 @@ pub(super) fn resources(s: &Settings) -> Vec<Resource> {
             "Lambda function",
             &s.name,
             format!(
-                "{memory} MB, {} MiB of it for rows on their way; 15 minutes for a step, then it is gone on with or begun \
-                 again; the account's 1,000 calls at once",
+                "{memory} MB, {} MiB of it for rows on their way, {DISK_MIB} MiB of disk for those that do not fit; 15 \
+                 minutes for a step, then it is gone on with or begun again; the account's 1,000 calls at once",
                 memory / 2
             ),
         )),
@@ -80,7 +81,7 @@ pub(super) fn resources(s: &Settings) -> Vec<Resource> {
         out.push(Resource::new(DATABASE, chosen("database"), limit));
         out.push(Resource::new(SECRET, format!("{}-database", s.name), "the database's administrator, used once"));
     } else if s.has_table() {
-        let limit = format!("the catalog, {}; 400 KB a record; kept when the stack is deleted", "by the request");
+        let limit = "the catalog, paid by the request; kept when the stack is deleted";
         out.push(Resource::new(TABLE, chosen("Table"), limit));
     }
     if !s.passed.is_empty() {

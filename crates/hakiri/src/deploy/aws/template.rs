@@ -16,8 +16,8 @@ use crate::deploy::template::{Values, quoted};
 
 /// How long logs are kept, in days.
 const RETENTION: u64 = 30;
-/// What a function has for rows on their way, in MiB.
-const DISK_MIB: u64 = 2_048;
+/// What a function has of disk, for rows on their way that do not fit into its memory, in MiB.
+pub(super) const DISK_MIB: u64 = 2_048;
 /// Where the image has the certificates of the authority of databases of RDS, which is no public one.
 const CA: &str = "/rds-ca.pem";
 /// The longest that a function runs, in seconds.
