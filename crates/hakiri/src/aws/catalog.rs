@@ -98,7 +98,7 @@ async fn kept(stored: Stored, query: &str) -> Result<Address> {
     let found = Found::of(&stored.read().await?)?;
     let missing = |what: &str| {
         Error::new(Code::SecretsShape, format!("the secret does not say the database's {what}"))
-            .with_hint(format!("add it to the URL: rds-secret:ARN?{what}=…"))
+            .with_hint(format!("add it to the URL, rds-secret:ARN?{what}=…; for a deployment to [deploy.aws] database_host and database_name"))
     };
     let host = host.or(found.host).ok_or_else(|| missing("host"))?;
     let port = port.or(found.port.map(|port| port.to_string())).unwrap_or_else(|| "5432".to_owned());

@@ -123,13 +123,13 @@ fn a_catalog_in_a_table_is_written_and_read_and_an_environment_has_its_own() {
     // An environment looks at the catalog of another one, or of none, by its name.
     let manifest = text(&project, "hakiri.toml");
     let there = format!("[env.there.catalog]\nurl = \"dynamodb://{table}?region=us-east-1&project=test\"\n");
-    project.write("hakiri.toml", &format!("{manifest}\n{there}"));
+    project.write("hakiri.toml", format!("{manifest}\n{there}"));
     assert_eq!(hakiri(&["--env", "there", "runs", "--json"]).expect(0).json()["runs"].as_array().unwrap().len(), 1);
     hakiri(&["--env", "there", "pause", "p"]).expect(0);
     assert_eq!(hakiri(&["status", "--json"]).expect(0).json()["pipelines"][0]["state"], "paused");
     hakiri(&["--env", "there", "resume", "p"]).expect(0);
     assert_eq!(owners(), ["test"]);
-    project.write("hakiri.toml", &format!("{manifest}\n{}", there.replace("=test", "=../x")));
+    project.write("hakiri.toml", format!("{manifest}\n{}", there.replace("=test", "=../x")));
     hakiri(&["--env", "there", "runs"]).expect(2).says("[catalog] url");
     project.write("hakiri.toml", &manifest);
     // Another catalog governs nothing of this one's store.
