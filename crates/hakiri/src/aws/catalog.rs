@@ -97,8 +97,9 @@ async fn kept(stored: Stored, query: &str) -> Result<Address> {
     let ([host, port, dbname], others) = take(query, ["host", "port", "dbname"]);
     let found = Found::of(&stored.read().await?)?;
     let missing = |what: &str| {
-        Error::new(Code::SecretsShape, format!("the secret does not say the database's {what}"))
-            .with_hint(format!("add it to the URL, rds-secret:ARN?{what}=…; for a deployment to [deploy.aws] database_host and database_name"))
+        Error::new(Code::SecretsShape, format!("the secret does not say the database's {what}")).with_hint(format!(
+            "add it to the URL, rds-secret:ARN?{what}=…, or to a deployment by database_host and database_name"
+        ))
     };
     let host = host.or(found.host).ok_or_else(|| missing("host"))?;
     let port = port.or(found.port.map(|port| port.to_string())).unwrap_or_else(|| "5432".to_owned());
