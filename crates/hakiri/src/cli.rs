@@ -152,7 +152,7 @@ pub enum Command {
     Dev(DevArgs),
     /// Take a deployment away; what holds data stays unless it is named
     #[command(
-        after_help = "Examples:\n  hakiri destroy cloudflare               what would be lost, and nothing else\n  hakiri destroy cloudflare --yes         nothing runs any more; catalog and bucket stay\n  hakiri destroy aws --yes --with-data    everything is gone"
+        after_help = "Examples:\n  hakiri destroy cloudflare               what would be lost; nothing is done\n  hakiri destroy cloudflare --yes         nothing runs any more; catalog and bucket stay\n  hakiri destroy aws --yes --with-data    everything is gone"
     )]
     Destroy(DestroyArgs),
     /// Print a completion script for a shell

@@ -275,11 +275,14 @@ impl DynamoDb {
         Ok(records.into_iter().map(whole).collect())
     }
 
-    /// Lets others get on before the next attempt.
-    async fn breathe(&self, attempt: u32) {
+    /// Lets others get on before a further attempt; the revision that it goes by. What was the current one before the pause is
+    /// not any more where many write, and an attempt with it would be lost from the start.
+    async fn start(&self, attempt: u32) -> CatalogResult<Version> {
         if attempt > 1 {
             self.client.wait(u64::from(attempt.min(25)) * 4).await;
+            self.settled().await?;
         }
+        Ok(self.known.load(Ordering::Relaxed))
     }
 
     /// The records of a page: those of a range until limit and bytes are reached, and whether there are more.
@@ -340,8 +343,7 @@ impl Records for DynamoDb {
             return Ok(moment);
         }
         for attempt in 0..ATTEMPTS {
-            self.breathe(attempt).await;
-            let known = self.known.load(Ordering::Relaxed);
+            let known = self.start(attempt).await?;
             let stored = self.stored(keys.iter().map(String::as_str), false).await?;
             let split = stored.values().any(|stored| matches!(stored.body, Body::Parts { .. }));
             let found = self.texts(stored.into_values().collect()).await?;
@@ -374,8 +376,7 @@ impl Records for DynamoDb {
         }
         let delete: Vec<&str> = delete.into_iter().collect();
         for attempt in 0..ATTEMPTS {
-            self.breathe(attempt).await;
-            let known = self.known.load(Ordering::Relaxed);
+            let known = self.start(attempt).await?;
             let keys = batch.expect.iter().map(|(key, _)| key.as_str());
             let old = self.stored(keys.chain(put.keys().copied()).chain(delete.iter().copied()), true).await?;
             if batch.expect.iter().any(|(key, version)| old.get(key).map(|stored| stored.version) != *version) {
@@ -397,8 +398,7 @@ impl Records for DynamoDb {
 
     async fn scan(&self, scan: &Scan) -> CatalogResult<Scanned> {
         for attempt in 0..ATTEMPTS {
-            self.breathe(attempt).await;
-            let known = self.known.load(Ordering::Relaxed);
+            let known = self.start(attempt).await?;
             let (records, more) = self.page(scan).await?;
             let found = self.texts(records).await?;
             if self.settled().await?.0.revision != known {

@@ -278,14 +278,10 @@ mod tests {
     #[test]
     fn a_url_may_say_whose_catalog_it_is() {
         for (url, rest, name) in [
-            ("dynamodb://t", "dynamodb://t", None),
-            ("dynamodb://t?region=r", "dynamodb://t?region=r", None),
-            ("dynamodb://t?project=shop", "dynamodb://t", Some("shop")),
-            (
-                "postgres://u@h/d?auth=rds-iam&project=shop&sslmode=require",
-                "postgres://u@h/d?auth=rds-iam&sslmode=require",
-                Some("shop"),
-            ),
+            ("postgres://u@h/d", "postgres://u@h/d", None),
+            ("postgres://u@h/d?sslmode=require", "postgres://u@h/d?sslmode=require", None),
+            ("table://t?project=shop", "table://t", Some("shop")),
+            ("table://t?a=b&project=shop&c=d", "table://t?a=b&c=d", Some("shop")),
         ] {
             assert_eq!(whose(url), (rest.to_owned(), name.map(str::to_owned)), "{url}");
         }
