@@ -161,12 +161,12 @@ class Platform:
         }
         if self.database:
             env["HAKIRI_DEV_POSTGRES"] = f"127.0.0.1:{self.ports_of['postgres']}"
-        log = open(self.path("standin.log"), "ab")
-        self.standin = subprocess.Popen(
-            [sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "standin.py")],
-            cwd=self.work, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
-            umask=0o077,  # what it keeps has the values of secrets
-        )
+        with open(self.path("standin.log"), "ab") as log:
+            self.standin = subprocess.Popen(
+                [sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "standin.py")],
+                cwd=self.work, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
+                umask=0o077,  # what it keeps has the values of secrets
+            )
         self.watch(self.standin)
         say("dev", event="standin", pid=self.standin.pid)
         threading.Thread(target=self.hear, args=(self.standin.stdout,), daemon=True).start()
@@ -460,4 +460,5 @@ def main():
     os._exit(code)
 
 
-main()
+if __name__ == "__main__":
+    main()

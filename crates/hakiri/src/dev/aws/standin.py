@@ -6,6 +6,7 @@ started it is one JSON object a line on its standard output: {part, at, event?, 
 What is put right:
   - what DynamoDB holds is as durable as its answer: every write is in a journal before it is carried out (MiniStack writes
     at an orderly end only, and S3 at once);
+  - a function's process that dies before it is ready ends alone (MiniStack ends all of that function);
   - `ecs:runTask.sync` answers with the one task, in Step Functions' spelling, and fails when a container does;
   - what is larger than Step Functions takes is refused, and a map obeys the path of its concurrency;
   - a task has the credentials of its role, as a function has;
@@ -81,20 +82,20 @@ def pump(self, stream, queue):
 
 
 lambda_runtime.ProvidedWorker._pump_output = pump
-_await = lambda_runtime.ProvidedWorker._await_init
+_invoke = lambda_runtime.ProvidedWorker.invoke
 
 
-def await_init(self, *rest):
-    """One that dies before it is ready is named as AWS names it."""
+def invoke(self, *given, **more):
+    """One that dies before it is ready is named as AWS names it, and takes no other one of its function with it."""
     try:
-        _await(self, *rest)
-    except lambda_runtime.ProvidedInitTimeout:
-        raise
+        return _invoke(self, *given, **more)
     except RuntimeError as error:
-        raise lambda_runtime.ProvidedRuntimeError(str(error), "Runtime.ExitError") from error
+        late = isinstance(error, lambda_runtime.ProvidedInitTimeout)
+        kind = getattr(error, "error_type", "Sandbox.Timedout" if late else "Runtime.ExitError")
+        return {"status": "error", "error": str(error), "error_payload": {"errorMessage": str(error), "errorType": kind}}
 
 
-lambda_runtime.ProvidedWorker._await_init = await_init
+lambda_runtime.ProvidedWorker.invoke = invoke
 
 # ---- tasks
 
