@@ -11,6 +11,7 @@ use hakiri_catalog::conformance::fixture::{dump, pipeline, run, whole};
 use hakiri_catalog::dynamodb::{self, DynamoDb};
 use hakiri_catalog::records::{Records, Scan, Written};
 use hakiri_catalog::{Catalog, CatalogError, CatalogResult, RecordCatalog};
+use hakiri_sim::aws::shared;
 
 use super::proxy::{Act, Proxy};
 use super::{SECRET, open, settings, table};
@@ -189,6 +190,38 @@ async fn what_will_not_pass_by_itself_says_what_to_do() {
     }
     proxy.rule(|_| Act::Pass);
     assert_eq!(version(catalog.records(), "k").await, None);
+}
+
+/// Where many write, others do so while one pauses: an attempt goes by what is there after its pause, or it would be lost from
+/// the start, and so would each one after it.
+#[tokio::test]
+async fn what_others_write_during_a_pause_costs_no_attempt() {
+    let proxy = Proxy::start().await;
+    let project = project();
+    let (slow, quick) = (open(&proxy.url, &project).await, open(&shared(), &project).await);
+    // It is in the way of the first two attempts, and there again when the pause before the third one is over.
+    quick.records().write(&put("other", "0")).await.unwrap();
+    let (mut sent, mut lost) = (0, 0);
+    proxy.rule(move |seen| {
+        sent += 1;
+        let gates = [4, 7].contains(&sent);
+        lost += i32::from(seen.operation == "TransactWriteItems");
+        assert!(sent != 7 || lost == 2, "two attempts are over: {seen:?}");
+        if gates { Act::Gate } else { Act::Pass }
+    });
+    let others = async {
+        for request in [4, 7] {
+            while proxy.seen().len() < request {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!(quick.records().write(&put("other", &request.to_string())).await, Ok(Written::Done));
+            proxy.open();
+        }
+    };
+    let written = put("k", "x");
+    let (written, ()) = tokio::join!(slow.records().write(&written), others);
+    assert_eq!(written, Ok(Written::Done));
+    assert_eq!(proxy.count("TransactWriteItems"), 3);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use hakiri_sim::aws::shared;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 /// A request.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub enum Act {
     Page(u16),
     /// Says nothing.
     Hang,
+    /// Passes it on when [`Proxy::open`] says so.
+    Gate,
 }
 
 type Rule = Box<dyn FnMut(&Seen) -> Act + Send>;
@@ -52,6 +55,8 @@ struct State {
     rule: Mutex<Rule>,
     /// Instead of the date of the stand-in.
     date: Mutex<Option<String>>,
+    /// How many requests may go through the gate.
+    gate: Semaphore,
     http: reqwest::Client,
 }
 
@@ -63,6 +68,7 @@ impl Proxy {
             seen: Mutex::default(),
             rule: Mutex::new(Box::new(|_| Act::Pass)),
             date: Mutex::default(),
+            gate: Semaphore::new(0),
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
         });
         let shared = state.clone();
@@ -88,6 +94,11 @@ impl Proxy {
 
     pub fn date(&self, date: Option<&str>) {
         *self.state.date.lock().unwrap() = date.map(str::to_owned);
+    }
+
+    /// Lets one request through the gate.
+    pub fn open(&self) {
+        self.state.gate.add_permits(1);
     }
 
     pub fn seen(&self) -> Vec<Seen> {
@@ -153,7 +164,10 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
             tokio::time::sleep(Duration::from_secs(60)).await;
             return;
         }
-        Act::Pass => {
+        Act::Pass | Act::Gate => {
+            if act == Act::Gate {
+                state.gate.acquire().await.unwrap().forget();
+            }
             let (status, date, body) = pass().await;
             answer(status, &date, &body)
         }
