@@ -6,11 +6,9 @@ import os
 import sys
 import tempfile
 import threading
+import time
 import unittest
 import zipfile
-
-import botocore.config
-import botocore.session
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 sys.dont_write_bytecode = True
@@ -81,6 +79,7 @@ class Functions(unittest.TestCase):
         first.start()
         while not os.path.exists(self.path("at-work")):
             self.assertTrue(first.is_alive(), answers)
+            time.sleep(0.01)
         open(self.path("die"), "w").close()
         died = self.invoke()
         self.assertEqual(died["errorType"], "Runtime.ExitError", died)
