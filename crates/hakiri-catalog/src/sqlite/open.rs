@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hakiri_core::catalog::{CatalogError, CatalogResult};
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::Options;
 use super::error::failed;
@@ -36,7 +36,7 @@ enum State {
 pub(super) fn writable(path: &Path, new_id: &str, options: Options) -> CatalogResult<(Connection, String)> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = connect(path, flags, options)?;
-    if matches!(state(&connection)?, State::Empty) {
+    if matches!(look(&mut connection)?, State::Empty) {
         patiently(options, || create(&mut connection, new_id))?;
     }
     let id = identity(&connection)?;
@@ -58,8 +58,8 @@ pub(super) fn reader(path: &Path, options: Options) -> CatalogResult<(Connection
 }
 
 fn read_only(path: &Path, name: &Path, flags: OpenFlags, options: Options) -> CatalogResult<(Connection, String)> {
-    let connection = connect(name, flags, options)?;
-    match state(&connection)? {
+    let mut connection = connect(name, flags, options)?;
+    match look(&mut connection)? {
         State::Empty => Err(CatalogError::NotFound(format!("a catalog in {}", path.display()))),
         State::Current => {
             let id = identity(&connection)?;
@@ -94,12 +94,17 @@ fn connect(path: &Path, flags: OpenFlags, options: Options) -> CatalogResult<Con
     open().map_err(|e| failed(&e))
 }
 
-fn state(connection: &Connection) -> CatalogResult<State> {
+fn look(connection: &mut Connection) -> CatalogResult<State> {
+    state(&connection.transaction().map_err(|e| failed(&e))?)
+}
+
+/// What the file is at one moment: another process may be making a catalog of it.
+fn state(moment: &Transaction<'_>) -> CatalogResult<State> {
     let number =
-        |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map_err(|e| failed(&e));
+        |pragma: &str| moment.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map_err(|e| failed(&e));
     let (application, version) = (number("application_id")?, number("user_version")?);
     let tables: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(|e| failed(&e))?;
+        moment.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(|e| failed(&e))?;
     match (application, version) {
         (APPLICATION, v) if v == i64::from(VERSION) => Ok(State::Current),
         (APPLICATION, v) if v > i64::from(VERSION) => {

@@ -106,6 +106,27 @@ async fn a_reader_creates_and_changes_nothing() {
     assert_eq!(dump(&reader().unwrap()).await, dump(&catalog).await);
 }
 
+#[test]
+fn while_a_catalog_is_made_everybody_sees_none_or_all_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..200 {
+        let path = folder.path().join(format!("{round}.sqlite"));
+        let clock = || Arc::new(ManualClock::default());
+        let made = |id| sqlite::open_with(&path, clock(), id, Options { durable: false, ..Options::default() });
+        let looked = || match sqlite::open_reader(&path, clock()) {
+            Ok(_) => true,
+            Err(CatalogError::NotFound(_)) => false,
+            Err(other) => panic!("round {round}: {other}"),
+        };
+        std::thread::scope(|threads| {
+            for name in ["a", "b"] {
+                threads.spawn(move || drop(made(name).unwrap()));
+            }
+            threads.spawn(|| while !looked() {});
+        });
+    }
+}
+
 #[tokio::test]
 async fn it_is_written_durably() {
     let folder = tempfile::tempdir().unwrap();

@@ -16,7 +16,7 @@ use hakiri_engine::engine::SecretSource;
 use hakiri_engine::store::Store;
 use hakiri_postgres::Address;
 
-use super::{Access, make_dir};
+use super::Access;
 use crate::{aws, environment};
 use hakiri_core::secret::Secret;
 
@@ -43,37 +43,25 @@ impl Place {
     pub(super) fn is_shared(&self) -> bool {
         matches!(self, Self::Shared(_))
     }
-
-    /// Whether it can be said without opening it that there is none: the file is not there.
-    pub(super) fn is_missing(&self) -> bool {
-        matches!(self, Self::File(path) if !path.exists())
-    }
-
-    /// For messages: the file, or the URL as it is written in the manifest, which holds no secret.
-    fn shown(&self, dir: &Path) -> String {
-        match self {
-            Self::File(path) => path.strip_prefix(dir).unwrap_or(path).display().to_string(),
-            Self::Shared(url) => url.clone(),
-        }
-    }
 }
 
 /// Opens the catalog. The second answer is whether there was none before; one that only looks then sees an empty one.
 ///
 /// # Errors
-/// Any catalog error; `HK0112` for a secret in its URL without a value.
+/// Any catalog error; `HK0302` for a file that is not there, of a store that is; `HK0112` for a secret in its URL
+/// without a value.
 pub(super) async fn open(
     place: &Place,
     project: &Project,
+    store: &Store,
     access: Access,
     clock: &Arc<dyn Clock>,
     secrets: &dyn SecretSource,
-) -> Result<(Arc<dyn Catalog>, bool)> {
+) -> Result<Opened> {
+    let new_id = environment::new_id()?;
+    let opening = Opening { new_id: &new_id, access, clock };
     match place {
-        Place::File(path) => {
-            let fresh = !path.exists();
-            Ok((open_file(path, access, fresh, clock)?, fresh))
-        }
+        Place::File(path) => open_file(path, store, opening).await,
         Place::Shared(url) => {
             let secrets = secrets.secrets(&project.catalog_secrets()).await?;
             let (url, named) = whose(&secrets.resolve_text(url)?);
@@ -83,9 +71,9 @@ pub(super) async fn open(
                 (None, None) => project.name.to_string(),
             };
             let opened = match Remote::of(&url, &schema).await {
-                Ok(Remote::Door(url)) => open_door(url, access, clock).await,
-                Ok(Remote::Database(address)) => open_database(address, &schema, access, clock).await,
-                Ok(Remote::Table(settings)) => open_table(settings, access, clock).await,
+                Ok(Remote::Door(url)) => open_door(url, opening).await,
+                Ok(Remote::Database(address)) => open_database(address, &schema, opening).await,
+                Ok(Remote::Table(settings)) => open_table(settings, opening).await,
                 Err(e) => Err(e),
             };
             opened.map_err(|e| secrets.redact_error(&e).at("[catalog] url"))
@@ -105,8 +93,33 @@ fn whose(url: &str) -> (String, Option<String>) {
     (rest, Some(name.to_owned()))
 }
 
-fn open_file(path: &Path, access: Access, fresh: bool, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Catalog>> {
-    let broken = |e: CatalogError| {
+/// What opening takes, wherever the catalog is.
+#[derive(Clone, Copy)]
+struct Opening<'a> {
+    /// The identity of a catalog that is made.
+    new_id: &'a str,
+    access: Access,
+    clock: &'a Arc<dyn Clock>,
+}
+
+/// A catalog, and whether there was none before.
+type Opened = (Arc<dyn Catalog>, bool);
+
+async fn open_file(path: &Path, store: &Store, opening: Opening<'_>) -> Result<Opened> {
+    let look = || hakiri_catalog::sqlite::open_reader(path, opening.clock.clone());
+    let mut found = look();
+    // Before one is made: a new catalog cannot be the one that governs the store.
+    if matches!(found, Err(CatalogError::NotFound(_)))
+        && let Err(orphan) = refuse_orphan(store, path, opening.access).await
+    {
+        // Another process may be making it. A catalog is there before its store has a marker: a second look is sure.
+        found = look();
+        if matches!(found, Err(CatalogError::NotFound(_))) {
+            return Err(orphan);
+        }
+    }
+    let make = async || hakiri_catalog::sqlite::open(path, opening.clock.clone(), opening.new_id);
+    found_or_made(found, make, opening).await.map_err(|e| {
         // Without a wait to try again after, it is not a lock.
         let permanent = matches!(e, CatalogError::Unavailable { retry_after: 0, .. });
         let error = Error::from(e).at(path.display().to_string());
@@ -114,14 +127,6 @@ fn open_file(path: &Path, access: Access, fresh: bool, clock: &Arc<dyn Clock>) -
             error.with_hint("check that you may read and write the file and its folder, and that it is on a local disk")
         } else {
             error
-        }
-    };
-    Ok(match access {
-        Access::Read if fresh => Arc::new(hakiri_catalog::memory(clock.clone())),
-        Access::Read => Arc::new(hakiri_catalog::sqlite::open_reader(path, clock.clone()).map_err(broken)?),
-        Access::Write => {
-            make_dir(path.parent().unwrap_or(path))?;
-            Arc::new(hakiri_catalog::sqlite::open(path, clock.clone(), &environment::new_id()?).map_err(broken)?)
         }
     })
 }
@@ -151,48 +156,42 @@ impl<'a> Remote<'a> {
     }
 }
 
-async fn open_database(
-    address: Address,
-    schema: &str,
-    access: Access,
-    clock: &Arc<dyn Clock>,
-) -> Result<(Arc<dyn Catalog>, bool)> {
+async fn open_database(address: Address, schema: &str, opening: Opening<'_>) -> Result<Opened> {
     let found = hakiri_catalog::postgres::open_reader_at(address.clone(), schema).await;
-    let create = async |id: String| hakiri_catalog::postgres::open_at(address, schema, &id).await;
-    open_shared(found, create, access, clock).await
+    let make = async || hakiri_catalog::postgres::open_at(address, schema, opening.new_id).await;
+    Ok(found_or_made(found, make, opening).await?)
 }
 
-async fn open_table(settings: aws::Table, access: Access, clock: &Arc<dyn Clock>) -> Result<(Arc<dyn Catalog>, bool)> {
+async fn open_table(settings: aws::Table, opening: Opening<'_>) -> Result<Opened> {
     let found = aws::open_reader(settings.clone()).await;
-    let create = async |id: String| aws::open(settings, &id).await;
-    open_shared(found, create, access, clock).await
+    let make = async || aws::open(settings, opening.new_id).await;
+    Ok(found_or_made(found, make, opening).await?)
 }
 
 /// The catalog of a deployment, over HTTP. It is one project's, so that nothing needs to be named.
-async fn open_door(url: &str, access: Access, clock: &Arc<dyn Clock>) -> Result<(Arc<dyn Catalog>, bool)> {
+async fn open_door(url: &str, opening: Opening<'_>) -> Result<Opened> {
     let token = environment::variable(environment::CATALOG_TOKEN).map(Secret::new);
     let found = hakiri_catalog::http::open_reader(url, token.clone()).await;
-    let create = async |id: String| hakiri_catalog::http::open(url, token.clone(), &id).await;
-    open_shared(found, create, access, clock).await
+    let make = async || hakiri_catalog::http::open(url, token, opening.new_id).await;
+    Ok(found_or_made(found, make, opening).await?)
 }
 
-/// From what a reader found: for who only looks that, or an empty one; for who writes the catalog, created if need be.
-async fn open_shared<C: Catalog + 'static>(
+/// From what a reader found: for who only looks that, or an empty one; for who writes the catalog, made if need be.
+async fn found_or_made<C: Catalog + 'static>(
     found: CatalogResult<C>,
-    create: impl AsyncFnOnce(String) -> CatalogResult<C>,
-    access: Access,
-    clock: &Arc<dyn Clock>,
-) -> Result<(Arc<dyn Catalog>, bool)> {
+    make: impl AsyncFnOnce() -> CatalogResult<C>,
+    opening: Opening<'_>,
+) -> CatalogResult<Opened> {
     let fresh = match found {
-        Ok(catalog) if access == Access::Read => return Ok((Arc::new(catalog), false)),
+        Ok(catalog) if opening.access == Access::Read => return Ok((Arc::new(catalog), false)),
         Ok(_) => false,
-        Err(CatalogError::NotFound(_)) if access == Access::Read => {
-            return Ok((Arc::new(hakiri_catalog::memory(clock.clone())), true));
+        Err(CatalogError::NotFound(_)) if opening.access == Access::Read => {
+            return Ok((Arc::new(hakiri_catalog::memory(opening.clock.clone())), true));
         }
         Err(CatalogError::NotFound(_)) => true,
-        Err(e) => return Err(e.into()),
+        Err(e) => return Err(e),
     };
-    Ok((Arc::new(create(environment::new_id()?).await?), fresh))
+    Ok((Arc::new(make().await?), fresh))
 }
 
 /// The setting that says which store a catalog governs.
@@ -244,7 +243,7 @@ pub(super) async fn bind(catalog: &dyn Catalog, store: &Store, root: &str, fresh
 }
 
 /// A store that a catalog governs which is not there: a new one could not write to it, and it is not empty to read.
-pub(super) async fn refuse_orphan(store: &Store, dir: &Path, catalog: &Place, access: Access) -> Result<()> {
+async fn refuse_orphan(store: &Store, catalog: &Path, access: Access) -> Result<()> {
     let marker = match (store.get(MARKER).await, access) {
         (Ok(marker), _) => marker,
         // Before the first run the store need not be in reach of those who only look.
@@ -258,10 +257,9 @@ pub(super) async fn refuse_orphan(store: &Store, dir: &Path, catalog: &Place, ac
     match store.claim("").await {
         Err(e) if e.code() == Code::StoreForeign => {
             let location = store.location();
-            let catalog = catalog.shown(dir);
             Err(Error::new(
                 Code::StoreForeign,
-                format!("the store {location} is governed by a catalog, and {catalog} is not there"),
+                format!("the store {location} is governed by a catalog, and {} is not there", catalog.display()),
             )
             .with_hint(format!(
                 "restore the catalog, or use another store; `hakiri query --store {location} \"…\"` reads without it"

@@ -97,11 +97,7 @@ impl World {
         if access == Access::Write {
             make_dir(&state_dir)?;
         }
-        // Looked at before a catalog is made: one that is not there cannot be the one that governs the store.
-        if place.is_missing() {
-            catalog::refuse_orphan(&store, &dir, &place, access).await?;
-        }
-        let (catalog, fresh) = catalog::open(&place, &project, access, &clock, &*secrets).await?;
+        let (catalog, fresh) = catalog::open(&place, &project, &store, access, &clock, &*secrets).await?;
         // Before anything is written into a store that is not this catalog's.
         let bound = catalog::same_store(&*catalog, &root).await?;
         if access == Access::Write && !bound {

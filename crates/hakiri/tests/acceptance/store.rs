@@ -148,6 +148,25 @@ fn a_store_whose_catalog_is_gone_says_so_and_gets_no_new_one() {
     project.hakiri(&["query", "--store", store.to_str().unwrap(), "select * from f_t"]).expect(0);
 }
 
+#[test]
+fn a_catalog_that_is_just_being_made_is_none_yet() {
+    let project = Project::new(PIPELINE);
+    project.write("data/a.csv", "id\n1\n");
+    // What a process that makes one leaves for a moment, and one that dies in it for good.
+    let unmade = || project.write(".hakiri/catalog.sqlite", "");
+    unmade();
+    assert_eq!(project.hakiri(&["runs", "--json"]).expect(0).json()["runs"], json!([]));
+    assert_eq!(project.hakiri(&["tables", "--json"]).expect(0).json()["tables"], json!([]));
+    project.run();
+    assert_eq!(project.number("select count(*) from f_t"), 1);
+    // Of a store that there is it would be a catalog that is lost.
+    unmade();
+    for args in [&["runs"][..], &["run"]] {
+        project.hakiri(args).expect(2).says("HK0302").says("hakiri query --store");
+        assert_eq!(std::fs::metadata(project.path().join(".hakiri/catalog.sqlite")).unwrap().len(), 0, "{args:?}");
+    }
+}
+
 /// As someone who may not write where the permissions say so: for root they count only without two capabilities.
 fn bound_by_permissions(project: &Project, args: &[&str]) -> crate::support::Ran {
     let plain = project.command(args);
