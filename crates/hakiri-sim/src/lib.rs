@@ -11,3 +11,5 @@ pub mod lambda;
 pub mod postgres;
 mod process;
 pub mod workerd;
+
+pub use process::free_port;

@@ -3,7 +3,6 @@
 //!
 //! The default order of texts is a linguistic one (ICU), so that a forgotten `COLLATE "C"` shows.
 
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::process::{alive, children, signal};
+use crate::process::{alive, children, free_port, signal};
 
 /// How long a server may take to start or to recover.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -95,7 +94,7 @@ impl Server {
         let mut server = Self { folder, port: 0, child: None };
         // Somebody else may take a port between our look and the server's.
         for _ in 0..5 {
-            server.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            server.port = free_port();
             if server.launch() {
                 return server;
             }
@@ -228,7 +227,7 @@ impl Pooler {
         let (host, port_of_server) = host.split_once(':').unwrap();
         for _ in 0..5 {
             let folder = tempfile::Builder::new().prefix("hakiri-pooler").tempdir().unwrap();
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let port = free_port();
             let conf = folder.path().join("conf");
             std::fs::write(folder.path().join("users"), format!("\"{user}\" \"\"\n")).unwrap();
             let text = format!(

@@ -1,6 +1,19 @@
-//! Processes of the servers, as far as a test looks at them.
+//! Processes of the servers, as far as a test looks at them, and the ports they are to have.
 
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::TcpListener;
 use std::process::Command;
+
+/// A port of loopback that nobody has. It is of those that the system gives to no connection by itself: one of them could
+/// have it before the server does, or while a server that was killed is started again.
+///
+/// # Panics
+/// When there is none.
+pub fn free_port() -> u16 {
+    let random = RandomState::new();
+    let mut ports = (0..1_000_u64).map(|n| 10_000 + u16::try_from(random.hash_one(n) % 20_000).unwrap());
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
+}
 
 pub(crate) fn signal(name: &str, pids: &[u32]) {
     // Those that are gone already are what was wanted.

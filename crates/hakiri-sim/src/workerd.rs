@@ -2,7 +2,7 @@
 //! object use the server of `HAKIRI_TEST_WORKERD`, see [`shared`]; one that kills it starts its own.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::process::{alive, children_named, signal};
+use crate::process::{alive, children_named, free_port, signal};
 
 /// How long it may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -54,7 +54,7 @@ impl Server {
         let folder = tempfile::Builder::new().prefix("hakiri-workerd").tempdir().unwrap();
         // Somebody else may take a port between our look and the server's.
         for _ in 0..5 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let port = free_port();
             if let Some(child) = launch(folder.path(), port) {
                 return Self { folder, port, child };
             }

@@ -107,13 +107,16 @@ impl Engine {
             Err(e) => return Err(e.into()),
         };
         let planned = async {
-            // Read again under the lease: another run may have ended since.
+            // Read again under the lease: another run may have ended since, or somebody paused the pipeline.
             let head = self.head(&request.pipeline).await?;
+            if head.paused.is_some() {
+                return Ok(None);
+            }
             let plan = match self.plan(spec, &head, &due).await {
                 Err(e) if self.renewed(&e).await => self.plan(spec, &head, &due).await?,
                 plan => plan?,
             };
-            Ok(self.catalog.put_plan(&plan, lease.epoch).await?)
+            Ok(Some(self.catalog.put_plan(&plan, lease.epoch).await?))
         };
         // A plan can take longer than a lease lasts: finding where the chunks of a huge table begin, say.
         let beat = async {
@@ -130,14 +133,12 @@ impl Engine {
             never = beat => never,
             () = self.until(stop) => Err(Error::new(Code::PlanCut, "stopped before the end of the worker's time")),
         };
-        match planned {
-            Ok(plan) => self.resume(&plan).await,
-            Err(e) => {
-                // Best effort: an unreleased lease only costs its time to live.
-                let _ = self.catalog.renew(&request.pipeline, &due.run, lease.epoch, 0).await;
-                Err(e)
-            }
+        if let Ok(Some(plan)) = planned {
+            return self.resume(&plan).await;
         }
+        // Best effort: an unreleased lease only costs its time to live.
+        let _ = self.catalog.renew(&request.pipeline, &due.run, lease.epoch, 0).await;
+        planned.map(|_| AfterBegin::Wait { seconds: 1 })
     }
 
     /// Ends at an instant, or never.

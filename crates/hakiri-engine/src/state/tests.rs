@@ -1,12 +1,18 @@
 //! State set by hand, on runs that went the whole way.
 
-use hakiri_core::catalog::RunStatus;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hakiri_core::Result;
+use hakiri_core::catalog::{Catalog, Commit, Control, RunStatus};
 use hakiri_core::codes::Code;
 use hakiri_core::cursor::Cursor;
 use hakiri_core::id::RunId;
 use hakiri_core::ops::{AfterBegin, AfterCommit, CommitRequest, Manual, StepRequest};
+use hakiri_core::secret::Secrets;
 use serde_json::{Value, json};
 
+use crate::engine::SecretSource;
 use crate::testing::{Bench, DAY};
 
 fn order(id: u64, v: u64) -> Value {
@@ -61,6 +67,31 @@ async fn the_lease_of_a_dead_run_is_no_obstacle_to_a_sole_worker() {
     bench.engine.settings.sole_worker = true;
     let head = bench.engine.reset(&Bench::pipeline(), &orders).await.unwrap();
     assert_eq!((head.unfinished, head.lease), (None, None));
+}
+
+/// Where secrets come from, which are asked for after the pipeline was looked at: somebody pauses it just then.
+#[derive(Debug)]
+struct Pausing(Arc<dyn Catalog>);
+
+#[async_trait]
+impl SecretSource for Pausing {
+    async fn secrets(&self, _: &[String]) -> Result<Secrets> {
+        let pause = Commit::Control { pipeline: Bench::pipeline(), control: Control::Pause };
+        self.0.commit(&pause).await?;
+        Ok(Secrets::default())
+    }
+}
+
+#[tokio::test]
+async fn a_run_does_not_start_after_it_was_paused() {
+    let mut bench = family();
+    bench.engine.secrets = Arc::new(Pausing(bench.engine.catalog.clone()));
+    let begun = bench.engine.begin(&bench.request(false)).await.unwrap();
+    assert_eq!(begun, AfterBegin::Wait { seconds: 1 });
+    let head = bench.engine.head(&Bench::pipeline()).await.unwrap();
+    assert!(head.paused.is_some() && head.unfinished.is_none(), "{head:?}");
+    let refused = bench.engine.begin(&bench.request(false)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PipelinePaused);
 }
 
 #[tokio::test]

@@ -169,8 +169,9 @@ fn indent(text: &str) -> String {
 
 /// The first Ctrl-C (or SIGTERM) stops cleanly: finished steps are kept, the next `run` goes on. The second ends at once.
 fn stop_on_signal(cancel: Cancel, printer: Printer) {
+    // Before the task has its first turn: a signal may come at any time.
+    let Ok(mut signals) = Signals::new() else { return };
     tokio::spawn(async move {
-        let Ok(mut signals) = Signals::new() else { return };
         signals.next().await;
         printer.note("stopping; press Ctrl-C again to stop at once");
         cancel.cancel();

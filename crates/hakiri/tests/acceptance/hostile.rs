@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::api::{Api, Response, manifest, paged};
+use crate::support::api::{Api, Response, hold, manifest, paged};
+use crate::support::server::wait_for;
 use crate::support::{Project, gzip, verified_files};
 
 const FILES: &str = r#"
@@ -206,8 +208,10 @@ fn a_catalog_that_is_none_is_refused() {
 
 #[test]
 fn two_runs_of_one_pipeline_at_once_are_one_run_and_one_refusal() {
-    let api = Api::start(|request| {
-        std::thread::sleep(std::time::Duration::from_millis(150));
+    let held = Arc::new(AtomicBool::new(true));
+    let flag = held.clone();
+    let api = Api::start(move |request| {
+        hold(&flag);
         paged((0..50).map(|i| json!({"id": i})).collect(), 5)(request)
     });
     let project = Project::new(&manifest(&api.url, ""));
@@ -217,10 +221,9 @@ fn two_runs_of_one_pipeline_at_once_are_one_run_and_one_refusal() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    while api.count() == 0 {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    wait_for("the first to be at it", Duration::from_secs(60), || (api.count() > 0).then_some(()));
     project.hakiri(&["run"]).expect(1).says("HK0208");
+    held.store(false, Ordering::SeqCst);
     assert!(first.wait().unwrap().success());
     nothing_lost(&project, "api_items", 50);
     let runs: Value = project.hakiri(&["runs", "--json"]).expect(0).json();

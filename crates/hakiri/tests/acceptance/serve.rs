@@ -1,13 +1,13 @@
 //! `hakiri serve` alone (Topology 2): ticks, reload, its end, and what people do beside it.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
 use crate::support::Project;
-use crate::support::api::{Api, Response, manifest};
+use crate::support::api::{self, Api, Response, manifest};
 use crate::support::server::{Server, wait_for};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -175,12 +175,18 @@ fn a_manifest_is_taken_up_without_losing_a_tick() {
     every_tick_once(&project, fast, 100);
 }
 
-/// An API whose answer can be held back.
-fn slow(hold: Arc<AtomicU64>) -> Api {
-    Api::start(move |_| {
-        std::thread::sleep(Duration::from_millis(hold.load(Ordering::SeqCst)));
+/// An API whose answers are held back for so many milliseconds, and how many requests have read for how long: from then
+/// on a change is for later ones alone.
+fn slow(hold: Arc<AtomicU64>) -> (Api, Arc<AtomicUsize>) {
+    let held = Arc::new(AtomicUsize::new(0));
+    let count = held.clone();
+    let api = Api::start(move |_| {
+        let pause = Duration::from_millis(hold.load(Ordering::SeqCst));
+        count.fetch_add(1, Ordering::SeqCst);
+        std::thread::sleep(pause);
         Response::json(&json!({ "data": [{ "id": 1 }] }))
-    })
+    });
+    (api, held)
 }
 
 fn every_second(url: &str) -> String {
@@ -191,14 +197,24 @@ fn every_second(url: &str) -> String {
 
 #[test]
 fn sigterm_finishes_what_was_started() {
-    let hold = Arc::new(AtomicU64::new(2_000));
-    let api = slow(hold);
+    let held = Arc::new(AtomicBool::new(true));
+    let hold = held.clone();
+    let api = Api::start(move |_| {
+        api::hold(&hold);
+        Response::json(&json!({ "data": [{ "id": 1 }] }))
+    });
     let project = Project::new(&every_second(&api.url));
-    let server = Server::start(&project, &[]);
+    // A grace that no stall is longer than.
+    let mut server = Server::start(&project, &["--grace", "300s"]);
     wait_for("a request", SOON, || (api.count() > 0).then_some(()));
-    let (status, took, log) = server.terminate(Duration::from_secs(30));
+    server.signal(15);
+    wait_for("it to know", SOON, || server.log().contains("ending: finishing what was started").then_some(()));
+    // Nothing is there to wait for: by now it would be gone, and another tick has come.
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(server.runs(), "it did not wait for its step: {}", server.log());
+    held.store(false, Ordering::SeqCst);
+    let (status, log) = server.end(SOON);
     assert!(status.success(), "{log}");
-    assert!(took > Duration::from_millis(500), "it did not wait for its step: {took:?}");
     assert_eq!(runs(&project, "api").len(), 1, "the run that was under way, and no other");
     assert_eq!(project.number("select count(*) from api_items"), 1);
 }
@@ -206,10 +222,10 @@ fn sigterm_finishes_what_was_started() {
 #[test]
 fn sigterm_hands_over_what_takes_longer_than_the_grace() {
     let hold = Arc::new(AtomicU64::new(600_000));
-    let api = slow(hold.clone());
+    let (api, held) = slow(hold.clone());
     let project = Project::new(&every_second(&api.url));
     let server = Server::start(&project, &["--grace", "1s"]);
-    wait_for("a request", SOON, || (api.count() > 0).then_some(()));
+    wait_for("a request", SOON, || (held.load(Ordering::SeqCst) > 0).then_some(()));
     let (status, took, log) = server.terminate(Duration::from_secs(30));
     assert!(status.success(), "{log}");
     assert!(took < Duration::from_secs(15), "grace and a moment, not {took:?}");
@@ -238,14 +254,13 @@ fn pausing_keeps_runs_from_starting_and_resuming_catches_up() {
     };
     wait_for("some ticks", SOON, || (runs(&project, "m").len() > 5).then_some(()));
     command(&["pause", "m"]).expect(0).says("paused since");
-    // The run under way may still end.
-    std::thread::sleep(Duration::from_millis(500));
+    // Whoever has the lock knows that the run under way has ended, and that whatever begins later sees the pause. The
+    // server has it also while it looks, at each tick and so ten times a second here, whether it is still paused.
+    let ran = wait_for("the lock", SOON, || Some(command(&["run", "m"])).filter(|ran| !ran.stderr.contains("HK0208")));
+    ran.expect(2).says("HK0911");
     let so_far = runs(&project, "m").len();
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(runs(&project, "m").len(), so_far, "twenty ticks passed");
-    // The server looks at each tick, ten times a second here, whether it is still paused: while it does, it has the lock.
-    let ran = wait_for("the lock", SOON, || Some(command(&["run", "m"])).filter(|ran| !ran.stderr.contains("HK0208")));
-    ran.expect(2).says("HK0911");
     command(&["resume", "m"]).expect(0).says("by its schedule");
     wait_for("the missed ticks", SOON, || (runs(&project, "m").len() > so_far + 20).then_some(()));
     server.terminate(SOON);
@@ -255,11 +270,11 @@ fn pausing_keeps_runs_from_starting_and_resuming_catches_up() {
 #[test]
 fn cancelling_ends_a_run_and_the_next_one_reads_what_it_would_have_read() {
     let hold = Arc::new(AtomicU64::new(600_000));
-    let api = slow(hold.clone());
+    let (api, held) = slow(hold.clone());
     let project = Project::new(&every_second(&api.url));
     project.hakiri(&["cancel", "api"]).expect(1).says("HK0203");
     let server = Server::start(&project, &[]);
-    wait_for("a request", SOON, || (api.count() > 0).then_some(()));
+    wait_for("a request", SOON, || (held.load(Ordering::SeqCst) > 0).then_some(()));
     hold.store(0, Ordering::SeqCst);
     let cancelled = project.hakiri(&["cancel", "api", "--json"]).expect(0).json()["run"].clone();
     let next = wait_for("the next run", SOON, || runs(&project, "api").get(1).cloned());
@@ -354,7 +369,7 @@ fn a_webhook_hears_of_late_runs_and_of_runs_that_cannot_be_planned() {
     let (hook, got) = webhook(Arc::new(AtomicI64::new(0)));
     let notify = format!("[notify]\nwebhook = \"{}\"\nallow_private = true\nlate_after = \"2s\"\n", hook.url);
     let hold = Arc::new(AtomicU64::new(600_000));
-    let api = slow(hold);
+    let (api, _) = slow(hold);
     // The second pipeline's table is not there, which is found out when its run is planned.
     let broken = "[[pipeline]]\nid = \"b\"\nschedule = \"every 1s\"\ntables = [\"t\"]\nsource = { connector = \"file\", config = { path = \"missing/*.csv\" } }\n";
     let project = Project::new(&format!("{notify}{}{broken}", every_second(&api.url)));

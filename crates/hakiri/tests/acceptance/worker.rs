@@ -1,7 +1,7 @@
 //! `hakiri worker`: operations over HTTP, with the bytes of `hakiri run`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use hakiri_core::time::Instant;
@@ -232,8 +232,10 @@ fn the_webhook_hears_once_of_runs_that_cannot_begin_and_that_they_can_again() {
 /// A slow webhook keeps the process, not the pipeline: who asks again is answered by what is so then.
 #[test]
 fn an_operation_that_failed_is_done_anew_while_the_webhook_still_hears_of_it() {
-    let hook = Api::start(|_| {
-        std::thread::sleep(Duration::from_secs(5));
+    let held = Arc::new(AtomicBool::new(true));
+    let hold = held.clone();
+    let hook = Api::start(move |_| {
+        api::hold(&hold);
         Response::text(200, "text/plain", "")
     });
     let api = Api::start(api::paged(Vec::new(), 10));
@@ -241,18 +243,28 @@ fn an_operation_that_failed_is_done_anew_while_the_webhook_still_hears_of_it() {
     let pipeline = api::manifest("${API_URL}", "")
         .replace("id = \"api\"", "id = \"api\"\nschedule = \"every 1m\"\nsecrets = [\"API_URL\"]");
     let project = Project::new(&format!("{notify}{pipeline}"));
-    let worker = Server::worker(&project, &[]);
+    // A grace that no stall is longer than.
+    let mut worker = Server::worker(&project, &["--grace", "300s"]);
     let begin = json!({ "pipeline": "api", "wake": "2026-11-28T09:00:00Z" });
     assert_eq!(call(&worker.address, "begin", &begin).0, 422);
-    wait_for("the webhook to be told", Duration::from_secs(5), || (hook.count() > 0).then_some(()));
+    wait_for("the webhook to be told", Duration::from_secs(60), || (hook.count() > 0).then_some(()));
     let env = project.path().join(".env");
     std::fs::write(&env, format!("API_URL={}\n", api.url)).unwrap();
     std::fs::set_permissions(&env, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let (status, answer) = call(&worker.address, "begin", &begin);
     assert_eq!((status, &answer["next"]), (200, &json!("steps")), "{answer}");
     // And the process does not end before the webhook has answered.
-    let (status, took, log) = worker.terminate(Duration::from_secs(20));
-    assert!(status.success() && took > Duration::from_secs(2) && log.contains("told the webhook"), "{took:?}\n{log}");
+    worker.signal(15);
+    wait_for("it to know", Duration::from_secs(60), || {
+        worker.log().contains("ending: finishing what was started").then_some(())
+    });
+    // Nothing is there to wait for: by now it would be gone.
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(worker.runs(), "{}", worker.log());
+    assert!(!worker.log().contains("told the webhook"), "{}", worker.log());
+    held.store(false, Ordering::SeqCst);
+    let (status, log) = worker.end(Duration::from_secs(60));
+    assert!(status.success() && log.contains("told the webhook"), "{log}");
 }
 
 /// No lock says that a worker is alone, on whatever catalog: another process finds its lease, not a dead one's.

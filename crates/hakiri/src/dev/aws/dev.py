@@ -19,9 +19,13 @@ CONFIG, which is removed once it is read, since it holds secrets:
   page     null, or {listen, args}: where the status page is, and what chooses the project on the binary's command line
 """
 
+import contextlib
+import errno
 import fcntl
 import json
 import os
+import queue
+import random
 import re
 import signal
 import socket
@@ -29,6 +33,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 
 import botocore.config
 import botocore.exceptions
@@ -60,6 +65,16 @@ def iso(ms):
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ms // 1000))
 
 
+def free_port():
+    """A server on a port that the system gives to no connection by itself: one could have it between two local runs."""
+    while True:
+        try:
+            return socket.create_server(("127.0.0.1", random.randrange(10_000, 30_000)))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+
+
 def end_with_us(group):
     """Ends a group of processes when this process ends, however it does: a shell waits at a pipe that only we hold open."""
     watch = ["sh", "-c", f"read -r _; kill -9 -{group} 2>/dev/null"]
@@ -72,7 +87,7 @@ class Platform:
     def __init__(self, config):
         self.config, self.work = config, config["work_dir"]
         self.ending, self.page, self.standin, self.watches = False, None, None, []
-        self.saved = threading.Event()
+        self.saved, self.changing = threading.Event(), threading.Lock()
         os.makedirs(self.path("home"), exist_ok=True)
         self.alone()
         ports = self.ports()
@@ -117,7 +132,7 @@ class Platform:
             pass
         except OSError as error:
             raise RuntimeError(f"another process has a port of this project's earlier local run ({error}): end it, or start over with --fresh") from None
-        held = {name: socket.create_server(("127.0.0.1", 0)) for name in ("gateway", "postgres")}
+        held = {name: free_port() for name in ("gateway", "postgres")}
         ports = {name: server.getsockname()[1] for name, server in held.items()}
         for server in held.values():
             server.close()
@@ -137,10 +152,19 @@ class Platform:
 
     # ---- processes
 
+    @contextlib.contextmanager
+    def starting(self):
+        """What is started in it is there when everything is ended, or is not started any more."""
+        with self.changing:
+            if self.ending:
+                raise RuntimeError("this is ending")
+            yield
+
     def start(self):
         if self.database:
-            self.database.start()
-            self.watch(self.database.process)
+            with self.starting():
+                self.database.start()
+                self.watch(self.database.process)
         self.start_standin()
         self.session = botocore.session.Session(session_vars={"config_file": (None, None, os.devnull, None)})
         self.session.set_config_variable("credentials_file", os.devnull)
@@ -161,13 +185,13 @@ class Platform:
         }
         if self.database:
             env["HAKIRI_DEV_POSTGRES"] = f"127.0.0.1:{self.ports_of['postgres']}"
-        with open(self.path("standin.log"), "ab") as log:
+        with self.starting(), open(self.path("standin.log"), "ab") as log:
             self.standin = subprocess.Popen(
                 [sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "standin.py")],
                 cwd=self.work, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
                 umask=0o077,  # what it keeps has the values of secrets
             )
-        self.watch(self.standin)
+            self.watch(self.standin)
         say("dev", event="standin", pid=self.standin.pid)
         threading.Thread(target=self.hear, args=(self.standin.stdout,), daemon=True).start()
         until = time.monotonic() + 60
@@ -213,7 +237,8 @@ class Platform:
         self.start_standin()
 
     def close(self):
-        self.ending = True
+        with self.changing:
+            self.ending = True
         if self.page:
             self.page.kill()
         self.engine.close()
@@ -290,8 +315,9 @@ class Platform:
         env.pop("HAKIRI_TOKEN", None)  # it would close the page
         catalog, store = self.place()
         words = [self.config["binary"], *page["args"], "worker", "--listen", page["listen"], "--catalog", catalog, "--store", store]
-        self.page = subprocess.Popen(words, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
-        self.watch(self.page)
+        with self.starting():
+            self.page = subprocess.Popen(words, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+            self.watch(self.page)
         threading.Thread(target=self.hear_page, daemon=True).start()
 
     def hear_page(self):
@@ -424,39 +450,37 @@ def main():
     os.unlink(sys.argv[1])
     os.makedirs(config["work_dir"], exist_ok=True)
 
-    class Told(BaseException):
-        """To end."""
-
-    def told(*_):
-        raise Told
-
+    # Whoever is first says how it ended. A queue, and no exception out of a signal's handler: that is lost where Python
+    # happens to be in a finalizer, and then nothing would end here any more.
+    ended = queue.SimpleQueue()
     for what in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(what, told)
+        signal.signal(what, lambda *_: ended.put(0))
 
     def parent():
         sys.stdin.read()  # ends when whoever started this has ended, in whatever way
-        os.kill(os.getpid(), signal.SIGTERM)
+        ended.put(0)
 
     threading.Thread(target=parent, daemon=True).start()
-    platform, code = None, 0
-    try:
-        platform = Platform(config)
-        run(config, platform)
-    except Told:
-        pass
-    except postgres.Missing as error:
-        say("dev", text=str(error), level="error")
-        code = 1
-    except Exception as error:
-        import traceback
+    platform = []
 
-        traceback.print_exc()
-        say("dev", text=f"{type(error).__name__}: {error}", level="error")
-        code = 1
-    for what in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(what, signal.SIG_IGN)
-    if platform:
-        platform.close()
+    def work():
+        try:
+            platform.append(Platform(config))
+            run(config, platform[0])
+            ended.put(0)
+        except Exception as error:
+            if platform and platform[0].ending:
+                return  # it was taken away under it
+            if not isinstance(error, postgres.Missing):
+                traceback.print_exc()
+            text = str(error) if isinstance(error, postgres.Missing) else f"{type(error).__name__}: {error}"
+            say("dev", text=text, level="error")
+            ended.put(1)
+
+    threading.Thread(target=work, daemon=True).start()
+    code = ended.get()
+    for one in platform:
+        one.close()
     os._exit(code)
 
 

@@ -47,13 +47,18 @@ function traceable(body) {
   }
 }
 
-/** A port nobody listens on at the moment. */
+/** A port that nobody has, of those that the system gives to no connection by itself: one could have it before we do. */
 export async function freePort() {
-  const server = net.createServer();
-  await new Promise((done) => server.listen(0, "127.0.0.1", done));
-  const { port } = server.address();
-  await new Promise((done) => server.close(done));
-  return port;
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 20_000);
+    const server = net.createServer();
+    const error = await new Promise((done) => server.once("error", done).listen(port, "127.0.0.1", done));
+    if (!error) {
+      await new Promise((done) => server.close(done));
+      return port;
+    }
+    if (error.code !== "EADDRINUSE") throw error;
+  }
 }
 
 /**

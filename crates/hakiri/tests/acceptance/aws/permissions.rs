@@ -59,6 +59,8 @@ const OF_LARGE_WRITES: [&str; 2] = ["dynamodb:ConditionCheckItem", "dynamodb:Del
 /// Pipelines of an API with a secret, of files in somebody else's bucket, and of so many tables that their commit is a
 /// large write.
 const KINDS: [(&str, usize); 3] = [("api", 26), ("files", 6), ("many", 6)];
+/// How long the words of a process that failed may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// The tables of the last kind.
 const TABLES: usize = 104;
 
@@ -159,14 +161,18 @@ impl Deployment {
         let before = self.dev.lines().len();
         let input = json!({ "pipeline": pipeline, "wake": FIRST, "compute": compute });
         let execution = self.administrator.ask(&json!({ "start": self.ready["outputs"]["Machine"], "input": input }));
-        let since = Instant::now();
+        let (since, mut failed) = (Instant::now(), None);
         let outcome = loop {
             if let Some(outcome) = outcome(&self.dev.lines()[before..], &pipeline) {
                 break outcome;
             }
             let state = self.administrator.ask(&json!({ "look": execution }));
-            if let Some(why) = state["failed"].get(0) {
-                break Err(why.to_string());
+            if let Some(why) = state["failed"].get(0).map(Value::to_string) {
+                // What a process said of it comes another way, and may still be on it.
+                let late = failed.get_or_insert_with(Instant::now).elapsed() > PATIENCE;
+                if late || REFUSED.iter().any(|code| why.contains(code)) {
+                    break Err(why);
+                }
             }
             assert!(since.elapsed() < BOUND, "{pipeline} on {compute}: {state}\n{}", self.dev.last());
             std::thread::sleep(Duration::from_millis(50));

@@ -1,11 +1,12 @@
 //! The same with the real `aws` command line, and a stand-in for AWS on loopback that this test starts.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use hakiri_sim::free_port;
 use serde_json::{Value, json};
 
 use super::{APPLY, DESTROY, DIR, ENV, FOUNDATION, SHOP, STACK};
@@ -33,7 +34,7 @@ impl Cloud {
         let tools = std::env::var_os("HAKIRI_TEST_AWS_TOOLS");
         let tools = PathBuf::from(tools.expect("HAKIRI_TEST_AWS_TOOLS is not set: run the tests with ./x test"));
         let home = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let below = |name: &str| home.path().join(name);
         let child = Command::new(tools.join("bin/python"))
             .arg(tools.join("bin/ministack"))

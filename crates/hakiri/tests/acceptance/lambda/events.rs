@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::{minutely, source};
 use crate::support::api::{self, Api, Response};
 use crate::support::lambda::{Deployment, Lambda};
+use crate::support::server::wait_for;
 use crate::support::{Project, binary, files_below};
 
 #[test]
@@ -83,8 +84,11 @@ fn errors_are_told_apart_by_what_the_machine_does_about_them() {
     let begin = json!({ "op": "begin", "pipeline": "p", "wake": "2026-11-28T09:01:00Z" });
     let (kind, message) = function.error(&begin);
     assert!(kind == "Hakiri.Transient" && message.starts_with("HK03"), "{kind} {message}");
-    let said = function.0.log();
-    assert!(said.lines().any(|line| line.contains("\"level\":\"error\"") && line.contains("HK03")), "{said}");
+    // It comes by another way than the answer.
+    wait_for("the error in the log", Duration::from_secs(20), || {
+        let said = function.0.log();
+        said.lines().any(|line| line.contains("\"level\":\"error\"") && line.contains("HK03")).then_some(())
+    });
     function.0.kill();
     function.0.set("AWS_ENDPOINT_URL_S3", &reachable);
     function.drive("p", "2026-11-28T09:01:00Z");

@@ -12,13 +12,15 @@ use crate::support::lambda::{Deployment, Lambda};
 use crate::support::server::wait_for;
 
 const WAKE: &str = "2026-11-28T09:00:00Z";
-/// Functions of the test have as long; a read of everything takes more than twice that.
-const SHORT: Duration = Duration::from_secs(3);
+/// Functions of the test have as long, and a tenth of it to save what they have read.
+const SHORT: Duration = Duration::from_secs(5);
+/// An API takes as long for every answer, so that a read of everything takes more than twice the time of a function.
+const PACE: Duration = Duration::from_millis(200);
 
-/// Orders, so many on a page, and two lines of each, a tenth of a second for every answer.
+/// Orders, so many on a page, and two lines of each.
 fn api(orders: usize, on_page: usize, version: Arc<AtomicUsize>) -> Api {
     Api::start(move |asked| {
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(PACE);
         let version = version.load(Ordering::SeqCst);
         let order = asked.path.strip_prefix("/orders/").and_then(|rest| rest.strip_suffix("/lines"));
         let items: Vec<Value> = match order {
@@ -158,7 +160,7 @@ fn a_function_that_dies_loses_no_more_than_what_was_not_saved_yet() {
 fn a_page_that_is_never_the_same_is_not_started_again_for_ever() {
     let count = AtomicUsize::new(0);
     let api = Api::start(move |asked| {
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(PACE);
         let n = count.fetch_add(1, Ordering::SeqCst);
         let ids = if asked.path == "/orders" && asked.query["page"] == "1" { 1..61 } else { 1..1 };
         Response::json(&ids.map(|id| json!({ "id": id, "asked": n })).collect())

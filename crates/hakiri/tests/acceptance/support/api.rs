@@ -143,6 +143,13 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     })
 }
 
+/// Holds an answer back for as long as the flag is up.
+pub fn hold(held: &AtomicBool) {
+    while held.load(Ordering::SeqCst) {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
 /// Pages of records by number: `?page=1…`, `{"data": [...]}`; an empty page ends it.
 pub fn paged(records: Vec<serde_json::Value>, size: usize) -> impl Fn(&Request) -> Response + Send + Sync {
     move |request| {

@@ -3,18 +3,20 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::Project;
-use super::server::wait_for;
+use super::server::{read_to_the_end, wait_for};
 
 /// A local run of a deployment; killed when dropped.
 pub struct Dev {
     child: Child,
     lines: Arc<Mutex<Vec<Value>>>,
     errors: Arc<Mutex<String>>,
+    readers: [JoinHandle<()>; 2],
 }
 
 impl Dev {
@@ -28,7 +30,7 @@ impl Dev {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (lines, errors): (Arc<Mutex<Vec<Value>>>, Arc<Mutex<String>>) = Default::default();
         let (to, stdout) = (lines.clone(), BufReader::new(child.stdout.take().unwrap()));
-        std::thread::spawn(move || {
+        let of_stdout = std::thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
                 // A refusal is one document over several lines, and shows in what was said on stderr as well.
                 let line = serde_json::from_str(&line).unwrap_or_else(|_| Value::String(line));
@@ -36,12 +38,17 @@ impl Dev {
             }
         });
         let (to, stderr) = (errors.clone(), BufReader::new(child.stderr.take().unwrap()));
-        std::thread::spawn(move || {
+        let of_stderr = std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 to.lock().unwrap().push_str(&format!("{line}\n"));
             }
         });
-        Self { child, lines, errors }
+        Self { child, lines, errors, readers: [of_stdout, of_stderr] }
+    }
+
+    /// Waits, once it has ended, for what it said last.
+    fn hear_the_rest(&self) {
+        read_to_the_end(&self.readers.each_ref());
     }
 
     /// Everything said so far.
@@ -69,7 +76,7 @@ impl Dev {
                 return Some(found);
             }
             if let Some(ended) = self.child.try_wait().unwrap() {
-                std::thread::sleep(Duration::from_millis(200));
+                self.hear_the_rest();
                 assert!(!self.events(event).is_empty(), "it ended ({ended}) before `{event}`:\n{}", self.last());
             }
             None
@@ -92,7 +99,7 @@ impl Dev {
             assert!(started.elapsed() < bound, "not done within {bound:?}:\n{}", self.last());
             std::thread::sleep(Duration::from_millis(50));
         };
-        std::thread::sleep(Duration::from_millis(200));
+        self.hear_the_rest();
         assert!(status.success(), "{status}:\n{}", self.last());
         self.lines()
     }

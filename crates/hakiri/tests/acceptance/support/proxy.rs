@@ -1,6 +1,6 @@
 //! A cable that can be pulled: a TCP proxy on a loopback address of its own.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -62,7 +62,7 @@ fn pump(mut from: TcpStream, mut to: TcpStream, cut: &AtomicBool, era: &AtomicU6
     loop {
         let read = match from.read(&mut buffer) {
             Ok(n) => Some(n),
-            Err(e) if matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => None,
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => None,
             Err(_) => Some(0),
         };
         if era.load(Ordering::SeqCst) != born {

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::Project;
@@ -14,6 +15,7 @@ pub struct Server {
     /// Where its page is: `127.0.0.1:port`.
     pub address: String,
     log: Arc<Mutex<String>>,
+    reader: JoinHandle<()>,
 }
 
 impl Server {
@@ -49,16 +51,16 @@ impl Server {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log: Arc<Mutex<String>> = Arc::default();
         let (lines, stderr) = (log.clone(), BufReader::new(child.stderr.take().unwrap()));
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 lines.lock().unwrap().push_str(&format!("{line}\n"));
             }
         });
-        let mut server = Self { child, address: String::new(), log };
+        let mut server = Self { child, address: String::new(), log, reader };
         wait_for("the server to listen", Duration::from_secs(30), || {
-            let log = server.log();
             let ended = server.child.try_wait().unwrap();
-            assert!(ended.is_none(), "the server ended: {ended:?}\n{log}");
+            assert!(ended.is_none(), "the server ended: {ended:?}\n{}", server.whole_log());
+            let log = server.log();
             let rest = log.split_once("ing on http://")?.1;
             Some(rest.split(['/', '\n', ' ']).next()?.to_owned())
         })
@@ -76,6 +78,17 @@ impl Server {
         self.log.lock().unwrap().clone()
     }
 
+    /// Everything it said, once it has ended.
+    fn whole_log(&self) -> String {
+        read_to_the_end(&[&self.reader]);
+        self.log()
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: i32) {
         let sent = Command::new("kill").args([format!("-{signal}"), self.id().to_string()]).status().unwrap();
@@ -87,10 +100,20 @@ impl Server {
     pub fn terminate(mut self, bound: Duration) -> (ExitStatus, Duration, String) {
         let asked = Instant::now();
         self.signal(15);
-        let status = wait_for("the server to end", bound, || self.child.try_wait().unwrap());
-        // What it said last is still on its way through the pipe.
-        std::thread::sleep(Duration::from_millis(100));
-        (status, asked.elapsed(), self.log())
+        let status = self.wait(bound);
+        (status, asked.elapsed(), self.whole_log())
+    }
+
+    /// How it ended, once it was asked to; fails the test after `bound`.
+    #[track_caller]
+    pub fn end(mut self, bound: Duration) -> (ExitStatus, String) {
+        let status = self.wait(bound);
+        (status, self.whole_log())
+    }
+
+    #[track_caller]
+    fn wait(&mut self, bound: Duration) -> ExitStatus {
+        wait_for("the server to end", bound, || self.child.try_wait().unwrap())
     }
 
     /// SIGKILL.
@@ -117,6 +140,15 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// Waits for the readers of a process that has ended: what it said last is still on its way through the pipes. Not for
+/// long, as a process that it started may hold them open.
+pub fn read_to_the_end(readers: &[&JoinHandle<()>]) {
+    let started = Instant::now();
+    while readers.iter().any(|reader| !reader.is_finished()) && started.elapsed() < Duration::from_secs(5) {
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
