@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hakiri_catalog::conformance::fixture::{commit_a, head_of, plan, run_of};
 use hakiri_catalog::{Catalog, CatalogError, CatalogResult, http, postgres};
@@ -16,6 +16,8 @@ use hakiri_sim::workerd;
 /// What the workers met.
 #[derive(Default)]
 struct Met {
+    /// How many runs were committed.
+    committed: AtomicU64,
     unknown: AtomicU64,
     /// Of those, how many had happened.
     happened: AtomicU64,
@@ -94,14 +96,22 @@ where
                     let n = i64::try_from(acknowledged.len()).unwrap();
                     let seq = whole(&*catalog, &pipeline, n, &met).await;
                     assert_eq!(acknowledged.insert(n, seq), None);
+                    met.committed.fetch_add(1, Ordering::SeqCst);
                 }
                 (pipeline, acknowledged)
             })
         })
         .collect();
     for n in 0..kills {
+        // They have come somewhere since the last one.
+        let wanted = met.committed.load(Ordering::SeqCst) + 4;
+        let begun = Instant::now();
+        while met.committed.load(Ordering::SeqCst) < wanted {
+            assert!(begun.elapsed() < Duration::from_secs(120), "the workers do not get on");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         // At another moment of the work each time.
-        tokio::time::sleep(Duration::from_millis(150 + n * 37 % 200)).await;
+        tokio::time::sleep(Duration::from_millis(n * 37 % 200)).await;
         kill().await;
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -152,6 +162,21 @@ where
     )
 }
 
+/// Whoever opens it while it is away tries again, as any caller does.
+async fn patiently<C: Catalog + 'static, F: Future<Output = CatalogResult<C>>>(
+    open: impl Fn() -> F,
+) -> Arc<dyn Catalog> {
+    loop {
+        match open().await {
+            Ok(catalog) => return Arc::new(catalog),
+            Err(CatalogError::Unavailable { retry_after: 1.., .. }) => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(e) => panic!("{e:?}"),
+        }
+    }
+}
+
 fn kills() -> u64 {
     if std::env::var_os("HAKIRI_LONG").is_some() { 100 } else { 12 }
 }
@@ -162,7 +187,7 @@ async fn kill_the_server_under_commits() {
     let url = server.as_ref().unwrap().url();
     let open = move || {
         let url = url.clone();
-        async move { Arc::new(postgres::open(&url, "shop", "x").await.unwrap()) as Arc<dyn Catalog> }
+        async move { patiently(|| postgres::open(&url, "shop", "x")).await }
     };
     open().await;
     let figures = under_commits(kills(), open, async || {
@@ -183,20 +208,9 @@ async fn kill_the_server_under_commits() {
 async fn kill_the_worker_runtime_under_commits() {
     let server = Arc::new(workerd::Server::start());
     let url = format!("{}/t/killed", server.url());
-    // Whoever opens it while it is away tries again, as any caller does.
     let open = move || {
         let url = url.clone();
-        async move {
-            loop {
-                match http::open(&url, None, "x").await {
-                    Ok(catalog) => return Arc::new(catalog) as Arc<dyn Catalog>,
-                    Err(CatalogError::Unavailable { retry_after: 1.., .. }) => {
-                        tokio::time::sleep(Duration::from_millis(20)).await;
-                    }
-                    Err(e) => panic!("{e:?}"),
-                }
-            }
-        }
+        async move { patiently(|| http::open(&url, None, "x")).await }
     };
     open().await;
     let figures = under_commits(kills(), open, async || {

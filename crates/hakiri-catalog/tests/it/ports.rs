@@ -1,6 +1,11 @@
 //! What the records of any real backend must give besides the suite's cases, which see them through the rules only.
 
+use std::time::Duration;
+
+use hakiri_catalog::conformance::fixture::{pipeline, run, run_of};
 use hakiri_catalog::records::{Batch, Records, Scan, Written};
+use hakiri_catalog::{Catalog, CatalogError};
+use hakiri_core::id::PipelineId;
 
 pub fn put(key: &str, text: &str) -> Batch {
     Batch { put: vec![(key.to_owned(), text.to_owned())], ..Batch::default() }
@@ -96,4 +101,20 @@ pub async fn a_version_never_comes_again(records: &impl Records) {
     assert_eq!(records.write(&twice).await, Ok(Written::Done));
     let read = records.read(&["k".to_owned(), "l".to_owned()]).await.unwrap().entries;
     assert_eq!((read[0].as_ref().map(|e| e.text.as_str()), read[1].as_ref()), (Some("z"), None));
+}
+
+/// A lease keeps others away, and one that has lapsed does not: by the time of whoever keeps the catalog.
+pub async fn held_and_lapsed(catalog: &dyn Catalog) {
+    // So long that nothing here takes longer.
+    catalog.acquire(&pipeline(), &run(1), 600_000).await.unwrap();
+    let held = catalog.acquire(&pipeline(), &run(2), 600_000).await;
+    assert!(matches!(held, Err(CatalogError::Held { .. })), "{held:?}");
+    let other: PipelineId = "other".parse().unwrap();
+    catalog.acquire(&other, &run_of(&other, 1), 400).await.unwrap();
+    loop {
+        match catalog.acquire(&other, &run_of(&other, 2), 600_000).await {
+            Err(CatalogError::Held { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
+            lease => break assert_eq!(lease.unwrap().epoch, 2),
+        }
+    }
 }

@@ -201,11 +201,7 @@ async fn leases_expire_by_the_servers_own_clock() {
     };
     let (before, now, after) = (clock().await, catalog.info().await.unwrap().now.millis(), clock().await);
     assert!((before - 1..=after).contains(&now), "{before} {now} {after}");
-    catalog.acquire(&pipeline(), &run(1), 400).await.unwrap();
-    let held = catalog.acquire(&pipeline(), &run(2), 400).await;
-    assert!(matches!(held, Err(CatalogError::Held { .. })), "{held:?}");
-    tokio::time::sleep(Duration::from_millis(450)).await;
-    assert_eq!(catalog.acquire(&pipeline(), &run(2), 400).await.unwrap().epoch, 2);
+    ports::held_and_lapsed(&catalog).await;
 }
 
 /// The process of the server that waits for the write lock of a project.

@@ -40,6 +40,8 @@ pub enum Act {
     Hang,
     /// Passes it on when [`Proxy::open`] says so.
     Gate,
+    /// Ends the connection, and passes it on when [`Proxy::open`] says so; [`Proxy::arrived`] waits for that.
+    Lost,
 }
 
 type Rule = Box<dyn FnMut(&Seen) -> Act + Send>;
@@ -57,6 +59,8 @@ struct State {
     date: Mutex<Option<String>>,
     /// How many requests may go through the gate.
     gate: Semaphore,
+    /// How many lost ones have been passed on.
+    arrived: Semaphore,
     http: reqwest::Client,
 }
 
@@ -69,6 +73,7 @@ impl Proxy {
             rule: Mutex::new(Box::new(|_| Act::Pass)),
             date: Mutex::default(),
             gate: Semaphore::new(0),
+            arrived: Semaphore::new(0),
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
         });
         let shared = state.clone();
@@ -99,6 +104,11 @@ impl Proxy {
     /// Lets one request through the gate.
     pub fn open(&self) {
         self.state.gate.add_permits(1);
+    }
+
+    /// Until one that was lost has been passed on and answered.
+    pub async fn arrived(&self) {
+        self.state.arrived.acquire().await.unwrap().forget();
     }
 
     pub fn seen(&self) -> Vec<Seen> {
@@ -158,6 +168,13 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
             drop(stream);
             tokio::time::sleep(Duration::from_millis(300)).await;
             pass().await;
+            return;
+        }
+        Act::Lost => {
+            drop(stream);
+            state.gate.acquire().await.unwrap().forget();
+            pass().await;
+            state.arrived.add_permits(1);
             return;
         }
         Act::Hang => {

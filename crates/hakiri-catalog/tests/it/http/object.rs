@@ -1,7 +1,6 @@
 //! What is particular to the object: how texts lie in its rows, how it ends, what it refuses.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use hakiri_catalog::conformance::fixture::{dump, pipeline, run, whole};
 use hakiri_catalog::http::{self, Http};
@@ -208,11 +207,7 @@ async fn leases_expire_by_the_objects_own_clock() {
     };
     let (before, now, after) = (clock(), catalog.info().await.unwrap().now.millis(), clock());
     assert!((before - 1..=after + 1).contains(&now), "{before} {now} {after}");
-    catalog.acquire(&pipeline(), &run(1), 400).await.unwrap();
-    let held = catalog.acquire(&pipeline(), &run(2), 400).await;
-    assert!(matches!(held, Err(CatalogError::Held { .. })), "{held:?}");
-    tokio::time::sleep(Duration::from_millis(450)).await;
-    assert_eq!(catalog.acquire(&pipeline(), &run(2), 400).await.unwrap().epoch, 2);
+    ports::held_and_lapsed(&catalog).await;
 }
 
 #[tokio::test]
