@@ -119,10 +119,11 @@ fn while_a_catalog_is_made_everybody_sees_none_or_all_of_it() {
             Err(other) => panic!("round {round}: {other}"),
         };
         std::thread::scope(|threads| {
-            for name in ["a", "b"] {
-                threads.spawn(move || drop(made(name).unwrap()));
+            let makers = ["a", "b"].map(|name| threads.spawn(move || drop(made(name).unwrap())));
+            while makers.iter().any(|maker| !maker.is_finished()) {
+                looked();
             }
-            threads.spawn(|| while !looked() {});
+            assert!(looked(), "round {round}");
         });
     }
 }

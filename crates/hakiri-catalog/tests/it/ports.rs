@@ -1,6 +1,6 @@
 //! What the records of any real backend must give besides the suite's cases, which see them through the rules only.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hakiri_catalog::conformance::fixture::{pipeline, run, run_of};
 use hakiri_catalog::records::{Batch, Records, Scan, Written};
@@ -110,11 +110,15 @@ pub async fn held_and_lapsed(catalog: &dyn Catalog) {
     let held = catalog.acquire(&pipeline(), &run(2), 600_000).await;
     assert!(matches!(held, Err(CatalogError::Held { .. })), "{held:?}");
     let other: PipelineId = "other".parse().unwrap();
+    let begun = Instant::now();
     catalog.acquire(&other, &run_of(&other, 1), 400).await.unwrap();
     loop {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it does not lapse");
         match catalog.acquire(&other, &run_of(&other, 2), 600_000).await {
             Err(CatalogError::Held { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
             lease => break assert_eq!(lease.unwrap().epoch, 2),
         }
     }
+    // The clocks are of one machine, and tell milliseconds.
+    assert!(begun.elapsed() > Duration::from_millis(390), "it lapsed too early");
 }

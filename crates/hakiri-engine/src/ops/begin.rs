@@ -107,7 +107,8 @@ impl Engine {
             Err(e) => return Err(e.into()),
         };
         let planned = async {
-            // Read again under the lease: another run may have ended since, or somebody paused the pipeline.
+            // Read again under the lease: another run may have ended since, or somebody paused the pipeline. A pause from
+            // here on meets a run that is being planned, which goes on.
             let head = self.head(&request.pipeline).await?;
             if head.paused.is_some() {
                 return Ok(None);

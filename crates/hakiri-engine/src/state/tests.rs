@@ -83,7 +83,7 @@ impl SecretSource for Pausing {
 }
 
 #[tokio::test]
-async fn a_run_does_not_start_after_it_was_paused() {
+async fn a_pause_before_the_plan_keeps_a_run_from_starting() {
     let mut bench = family();
     bench.engine.secrets = Arc::new(Pausing(bench.engine.catalog.clone()));
     let begun = bench.engine.begin(&bench.request(false)).await.unwrap();

@@ -191,7 +191,10 @@ async fn found_or_made<C: Catalog + 'static>(
         Err(CatalogError::NotFound(_)) => true,
         Err(e) => return Err(e),
     };
-    Ok((Arc::new(make().await?), fresh))
+    let made = make().await?;
+    // Another process may have been faster.
+    let fresh = fresh && made.info().await?.id == opening.new_id;
+    Ok((Arc::new(made), fresh))
 }
 
 /// The setting that says which store a catalog governs.

@@ -58,7 +58,7 @@ def say(part, **more):
             sys.stdout.write(json.dumps({"part": part, "at": int(time.time() * 1000), **more}) + "\n")
             sys.stdout.flush()
         except OSError:
-            os._exit(1)  # nobody reads any more; what was started ends with this process
+            pass  # nobody reads any more: whoever started this has ended, and so does this, in order
 
 
 def iso(ms):
@@ -237,8 +237,9 @@ class Platform:
         self.start_standin()
 
     def close(self):
+        self.ending = True
         with self.changing:
-            self.ending = True
+            pass  # what was being started is there
         if self.page:
             self.page.kill()
         self.engine.close()
@@ -352,11 +353,16 @@ class Stepper:
         kinds = (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError)
         return isinstance(error, kinds) or self.platform.standin.poll() is not None
 
+    def go_on(self):
+        if self.platform.ending:
+            raise RuntimeError("this is ending")
+
     def tick(self, ms):
         begun, wanted, running, failed, told = time.monotonic(), self.due(ms), {}, {}, False
         self.seen = set()
         left = dict(wanted)
         while True:
+            self.go_on()
             try:
                 for name in [name for name in left if name not in running]:
                     running[name] = self.client.start_execution(stateMachineArn=self.machine, input=left[name])["executionArn"]
@@ -406,6 +412,7 @@ class Stepper:
         """The clock's minutes. A minute is not kept waiting by the work of the one before, as it is not in the cloud."""
         last = 0
         while True:
+            self.go_on()
             minute = int(time.time()) // 60 * 60_000
             try:
                 if minute > last:

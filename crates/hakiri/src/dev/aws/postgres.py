@@ -82,7 +82,7 @@ class Postgres:
                 raise RuntimeError(f"the database could not be made: see {log.name}")
 
     def ask(self, database, sql):
-        words = ["psql", "-X", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", self.user, "-d", database, "-c", sql]
+        words = ["psql", "-X", "-q", "-h", "127.0.0.1", "-p", str(self.port), "-U", self.user, "-d", f"dbname={database} connect_timeout=5", "-c", sql]
         return self.run(*words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).wait()
 
     def close(self):
