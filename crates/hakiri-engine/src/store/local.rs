@@ -24,8 +24,8 @@ use super::{Created, StoredFile, TEMP, derived};
 
 /// How deep folders are listed; ours are four deep. Ends loops of symbolic links.
 const MAX_DEPTH: u32 = 16;
-/// How often a write is tried whose folder `gc` removes, empty as it was, at the same moment.
-const FOLDER_ATTEMPTS: u32 = 8;
+/// How often a write is tried whose folder somebody removes, empty as it was, at the same moment.
+const FOLDER_ATTEMPTS: u32 = 64;
 /// The lock under which derived files are replaced.
 const LOCK: &str = "lock";
 
@@ -135,7 +135,11 @@ fn create(base: &Path, target: &Path, bytes: &[u8]) -> Result<Created> {
             Err(e) => return Err(failed(target, &e.error)),
         }
     }
-    Err(Error::new(Code::StoreUnavailable, "the folder vanishes again and again").at(folder.display().to_string()))
+    Err(vanishing(folder))
+}
+
+fn vanishing(folder: &Path) -> Error {
+    Error::new(Code::StoreUnavailable, "the folder vanishes again and again").at(folder.display().to_string())
 }
 
 /// A file that another process wrote, perhaps one that died before its folder was synced: synced again, since it is
@@ -162,11 +166,19 @@ fn replace(base: &Path, target: &Path, bytes: &[u8], seq: u64) -> Result<bool> {
     if !derived::replaces(read(target)?.as_deref(), bytes, seq) {
         return Ok(false);
     }
-    let temp = written(base, bytes)?;
-    make_dirs(folder).map_err(|e| failed(folder, &e))?;
-    temp.persist(target).map_err(|e| failed(target, &e.error))?;
-    sync_dir(folder).map_err(|e| failed(folder, &e))?;
-    Ok(true)
+    let mut temp = written(base, bytes)?;
+    for _ in 0..FOLDER_ATTEMPTS {
+        make_dirs(folder).map_err(|e| failed(folder, &e))?;
+        match temp.persist(target) {
+            Ok(_) => {
+                sync_dir(folder).map_err(|e| failed(folder, &e))?;
+                return Ok(true);
+            }
+            Err(e) if e.error.kind() == ErrorKind::NotFound => temp = e.file,
+            Err(e) => return Err(failed(target, &e.error)),
+        }
+    }
+    Err(vanishing(folder))
 }
 
 /// A synced temporary file with these bytes. It is removed when dropped; a killed process leaves it to `gc`.
@@ -239,13 +251,24 @@ fn list(folder: &Path, relative: &str, depth: u32, files: &mut Vec<StoredFile>) 
     Ok(())
 }
 
-/// Makes a folder and those above it, each durably.
+/// Makes a folder and those above it, each durably. Each of them may be removed, empty as it is, while we are at it.
 fn make_dirs(folder: &Path) -> io::Result<()> {
+    let mut made = dirs(folder);
+    for _ in 1..FOLDER_ATTEMPTS {
+        match made {
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => made = dirs(folder),
+            other => return other,
+        }
+    }
+    made
+}
+
+fn dirs(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
     let Some(parent) = folder.parent() else { return Ok(()) };
-    make_dirs(parent)?;
+    dirs(parent)?;
     match fs::create_dir(folder) {
         Ok(()) => sync_dir(parent),
         Err(e) if e.kind() == ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
@@ -314,5 +337,23 @@ mod tests {
         delete(dir.path(), &dir.path().join("a/d")).unwrap();
         delete(dir.path(), &dir.path().join("a/d")).unwrap();
         assert!(!dir.path().join("a").exists() && dir.path().exists());
+    }
+
+    #[test]
+    fn folders_that_others_take_away_do_not_keep_a_file_from_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        std::thread::scope(|threads| {
+            for name in ["a/b/x", "a/c/x", "a/d/x"] {
+                let (base, path) = (dir.path(), dir.path().join(name));
+                threads.spawn(move || {
+                    for seq in 0..300 {
+                        create(base, &path, b"x").unwrap();
+                        delete(base, &path).unwrap();
+                        replace(base, &path, b"SELECT 1;", seq).unwrap();
+                        delete(base, &path).unwrap();
+                    }
+                });
+            }
+        });
     }
 }
